@@ -1,0 +1,6 @@
+//! The composition root: the only room that wires adapters into the engine.
+
+/// Runs the command line and returns the process's exit code.
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
