@@ -1,1 +1,3 @@
-//! adapters
+//! The only code that knows a driver, a file or a process. Implements the engine's ports.
+
+pub mod mysql;

@@ -1,1 +1,9 @@
-//! domain
+//! The words of bleen as plain values, and the rules between them.
+//!
+//! Nothing here knows a clock, a file, a driver or a statement's text: time arrives inside events, servers arrive as
+//! what was seen of them. That is what lets the state machine be explored exhaustively.
+
+pub mod ids;
+pub mod position;
+pub mod server;
+pub mod step;

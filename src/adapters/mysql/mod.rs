@@ -1,0 +1,5 @@
+//! MySQL and MariaDB servers: sessions, what they can do, and every statement that bleen sends.
+
+pub mod error;
+pub mod quote;
+pub mod session;

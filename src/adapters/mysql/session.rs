@@ -1,0 +1,359 @@
+//! One session on one server: opened once, never reconnected, every statement with a time limit.
+//!
+//! A session that timed out or lost its connection is *spent*: it refuses further statements, because what it sent
+//! may still run. Whoever needs to know ends it from another session and reads the state (DESIGN I6).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, OptsBuilder, Row, SslOpts};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use super::error::{Cause, ServerError};
+use crate::domain::ids::{RunId, Side};
+
+/// How the connection is protected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// Plain text. The password still never crosses the wire readable: the public key exchange sees to it.
+    Disabled,
+    /// TLS where the server offers it, without checking its certificate.
+    #[default]
+    Preferred,
+    /// TLS or no connection; the certificate is not checked.
+    Required,
+    /// TLS with a certificate signed by this authority; the host name is not checked.
+    VerifyCa(PathBuf),
+    /// TLS with a certificate signed by this authority for this host name.
+    VerifyIdentity(PathBuf),
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Host name or IP address, and port.
+    Tcp(String, u16),
+    /// Path of a Unix socket.
+    Socket(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Everything needed to open a session. The password's `Debug` is masked by its type.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Which side of the pair this is.
+    pub side: Side,
+    /// Where it listens.
+    pub address: Address,
+    /// A second address (`extra_port`, `admin_port`) that answers when `max_connections` is used up.
+    pub spare_address: Option<Address>,
+    /// The account.
+    pub user: String,
+    /// Its password.
+    pub password: SecretString,
+    /// How the connection is protected.
+    pub tls: Tls,
+}
+
+/// What a session is for; shown to whoever looks at the process list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purpose {
+    /// The run it belongs to; `None` for reading commands.
+    pub run: Option<RunId>,
+    /// Its part in the run: `hold`, `guard`, `promote`, `watch`. Lower-case letters and `-` only.
+    pub role: &'static str,
+}
+
+/// One open session. Dropping it closes the socket; [`Session::close`] says goodbye first.
+pub struct Session {
+    conn: Conn,
+    id: u64,
+    side: Side,
+    server: String,
+    /// `/* bleen RUN ROLE */ `, in front of every statement.
+    mark: String,
+    spent: Option<Cause>,
+}
+
+/// The server's own number of seconds after which an idle session is ended, unless the caller sets another: a bleen
+/// that froze must not keep sessions for the default of eight hours.
+const IDLE_SECONDS: u32 = 600;
+
+impl Session {
+    /// Opens a session: TCP or socket, TLS as asked, login, `time_zone = '+00:00'`, a known `sql_mode`, READ COMMITTED,
+    /// autocommit on, `utf8mb4`.
+    ///
+    /// # Errors
+    /// [`Cause::Unreachable`], [`Cause::LoginRefused`], or [`Cause::TimedOut`] after `budget`. Cancelling it drops the
+    /// socket; the server notices.
+    pub async fn open(target: &Target, purpose: &Purpose, budget: Duration) -> Result<Self, ServerError> {
+        Self::open_at(target, &target.address, purpose, budget).await
+    }
+
+    /// As [`Session::open`], at an address of the caller's choice (the spare one when connections are used up).
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn open_at(
+        target: &Target,
+        address: &Address,
+        purpose: &Purpose,
+        budget: Duration,
+    ) -> Result<Self, ServerError> {
+        let run = purpose.run.as_ref().map_or("-", RunId::as_str);
+        let failed = |cause| ServerError {
+            side: target.side,
+            server: address.to_string(),
+            doing: format!("open the {} session", purpose.role),
+            cause,
+        };
+        let attempt = async {
+            match &target.tls {
+                Tls::Preferred if matches!(address, Address::Tcp(..)) => {
+                    match Conn::new(options(target, address, purpose, run, true)).await {
+                        Err(e) if no_tls_offered(&e) => {
+                            Conn::new(options(target, address, purpose, run, false)).await
+                        }
+                        other => other,
+                    }
+                }
+                Tls::Disabled | Tls::Preferred => {
+                    Conn::new(options(target, address, purpose, run, false)).await
+                }
+                _ => Conn::new(options(target, address, purpose, run, true)).await,
+            }
+        };
+        let conn = match timeout(budget, attempt).await {
+            Err(_) => return Err(failed(Cause::TimedOut(budget))),
+            Ok(Err(error)) => return Err(failed(connect_cause(&error))),
+            Ok(Ok(conn)) => conn,
+        };
+        let id = u64::from(conn.id());
+        let mut session = Self {
+            conn,
+            id,
+            side: target.side,
+            server: address.to_string(),
+            mark: format!("/* bleen {run} {} */ ", purpose.role),
+            spent: None,
+        };
+        let set = format!(
+            "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', \
+             autocommit = 1, wait_timeout = {IDLE_SECONDS}, group_concat_max_len = 1048576"
+        );
+        // The isolation level has a statement of its own: its variable has two names across versions.
+        let set = set.replace(", SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "");
+        session.run("prepare the session", &set, budget).await?;
+        let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+        session.run("prepare the session", isolation, budget).await?;
+        Ok(session)
+    }
+
+    /// The server's number for this session, as `KILL` takes it.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Which side it is on.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Whether a statement of it was lost or timed out, so that it takes no more.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.spent.is_some()
+    }
+
+    /// Runs one statement (or several, separated by `;`) and throws away what it returns.
+    ///
+    /// # Errors
+    /// Any [`Cause`]; see [`ServerError::is_unknown`].
+    pub async fn run(&mut self, doing: &str, sql: &str, budget: Duration) -> Result<(), ServerError> {
+        self.batch(doing, sql, budget).await.map(drop)
+    }
+
+    /// Runs one statement and returns its rows.
+    ///
+    /// # Errors
+    /// Any [`Cause`]; see [`ServerError::is_unknown`].
+    pub async fn rows<T: FromRow>(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        budget: Duration,
+    ) -> Result<Vec<T>, ServerError> {
+        let sets = self.batch(doing, sql, budget).await?;
+        let rows = sets.into_iter().next().unwrap_or_default();
+        rows.into_iter()
+            .map(|row| mysql_async::from_row_opt(row))
+            .collect::<Result<Vec<T>, _>>()
+            .map_err(|e| self.failed(doing, Cause::Unexpected(e.to_string())))
+    }
+
+    /// Runs one statement that returns exactly one row.
+    ///
+    /// # Errors
+    /// Any [`Cause`]; no row or more than one is [`Cause::Unexpected`].
+    pub async fn one<T: FromRow>(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        budget: Duration,
+    ) -> Result<T, ServerError> {
+        let mut rows = self.rows(doing, sql, budget).await?;
+        match (rows.pop(), rows.len()) {
+            (Some(row), 0) => Ok(row),
+            (_, n) => Err(self.failed(
+                doing,
+                Cause::Unexpected(format!("{n} rows where one was expected")),
+            )),
+        }
+    }
+
+    /// Runs several statements in one round trip and returns the rows of each that has a result set, in order.
+    ///
+    /// The server stops at the first statement that fails; those before it have taken effect.
+    ///
+    /// # Errors
+    /// Any [`Cause`]; see [`ServerError::is_unknown`]. Cancelling it leaves the session unusable and the statement
+    /// running: end the session from another one.
+    pub async fn batch(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        budget: Duration,
+    ) -> Result<Vec<Vec<Row>>, ServerError> {
+        if let Some(cause) = &self.spent {
+            let cause = Cause::Lost(format!(
+                "an earlier statement of this session got no answer: {cause}"
+            ));
+            return Err(self.failed(doing, cause));
+        }
+        // Should this future be dropped half-way, the session stays spent.
+        self.spent = Some(Cause::Lost("abandoned".to_owned()));
+        let text = format!("{}{sql}", self.mark);
+        let work = async {
+            let mut sets = Vec::new();
+            let mut result = self.conn.query_iter(text).await?;
+            while !result.is_empty() {
+                let has_columns = result.columns().is_some_and(|c| !c.is_empty());
+                let rows: Vec<Row> = result.collect().await?;
+                if has_columns {
+                    sets.push(rows);
+                }
+            }
+            drop(result);
+            Ok::<_, mysql_async::Error>(sets)
+        };
+        let outcome = timeout(budget, work).await;
+        let cause = match outcome {
+            Ok(Ok(sets)) => {
+                self.spent = None;
+                return Ok(sets);
+            }
+            Ok(Err(error)) => statement_cause(&error),
+            Err(_) => Cause::TimedOut(budget),
+        };
+        self.spent = match &cause {
+            Cause::Refused { .. } => None,
+            other => Some(other.clone()),
+        };
+        Err(self.failed(doing, cause))
+    }
+
+    /// Says goodbye and closes; bounded by `budget`, after which the socket is simply closed.
+    pub async fn close(self, budget: Duration) {
+        if self.spent.is_none() {
+            // A session that does not answer its goodbye is closed all the same by the drop.
+            let _ = timeout(budget, self.conn.disconnect()).await;
+        }
+    }
+
+    fn failed(&self, doing: &str, cause: Cause) -> ServerError {
+        ServerError {
+            side: self.side,
+            server: self.server.clone(),
+            doing: doing.to_owned(),
+            cause,
+        }
+    }
+}
+
+fn options(target: &Target, address: &Address, purpose: &Purpose, run: &str, tls: bool) -> OptsBuilder {
+    let mut options = OptsBuilder::default()
+        .user(Some(target.user.clone()))
+        .pass(Some(target.password.expose_secret().to_owned()))
+        .prefer_socket(false)
+        .tcp_nodelay(true)
+        .stmt_cache_size(0)
+        .secure_auth(true)
+        .connect_attribute("program_name", "bleen")
+        .connect_attribute("bleen_run", run)
+        .connect_attribute("bleen_role", purpose.role);
+    options = match address {
+        Address::Tcp(host, port) => options.ip_or_hostname(host.clone()).tcp_port(*port),
+        Address::Socket(path) => options.socket(Some(path.display().to_string())),
+    };
+    if !tls {
+        return options;
+    }
+    let checked = SslOpts::default();
+    let ssl = match &target.tls {
+        Tls::VerifyIdentity(ca) => checked
+            .with_root_certs(vec![ca.clone().into()])
+            .with_disable_built_in_roots(true),
+        Tls::VerifyCa(ca) => checked
+            .with_root_certs(vec![ca.clone().into()])
+            .with_disable_built_in_roots(true)
+            .with_danger_skip_domain_validation(true),
+        _ => checked
+            .with_danger_accept_invalid_certs(true)
+            .with_danger_skip_domain_validation(true),
+    };
+    options.ssl_opts(Some(ssl))
+}
+
+/// The driver's own error for a server whose greeting lacks the TLS capability.
+fn no_tls_offered(error: &mysql_async::Error) -> bool {
+    matches!(
+        error,
+        mysql_async::Error::Driver(mysql_async::DriverError::NoClientSslFlagFromServer)
+    )
+}
+
+fn connect_cause(error: &mysql_async::Error) -> Cause {
+    match error {
+        mysql_async::Error::Server(e) if e.code == 1040 || e.code == 1203 => {
+            Cause::Unreachable(format!("error {}: {}", e.code, e.message))
+        }
+        mysql_async::Error::Server(e) => Cause::LoginRefused(format!("error {}: {}", e.code, e.message)),
+        mysql_async::Error::Driver(e) => Cause::LoginRefused(e.to_string()),
+        mysql_async::Error::Io(mysql_async::IoError::Tls(e)) => Cause::LoginRefused(format!("TLS: {e}")),
+        other => Cause::Unreachable(other.to_string()),
+    }
+}
+
+fn statement_cause(error: &mysql_async::Error) -> Cause {
+    match error {
+        // 1053 (shutdown in progress), 1317 with the session ended, and 3169/1927 (session was killed) come as errors
+        // of a session that is about to vanish; what they interrupted has been rolled back by the server.
+        mysql_async::Error::Server(e) => Cause::Refused {
+            code: e.code,
+            message: e.message.clone(),
+        },
+        other => Cause::Lost(other.to_string()),
+    }
+}
