@@ -54,7 +54,10 @@ pub(super) struct Problems {
 impl Problems {
     /// Records one problem.
     pub(super) fn add(&mut self, span: Span, message: impl Into<String>) {
-        self.found.push(Problem { span, message: message.into() });
+        self.found.push(Problem {
+            span,
+            message: message.into(),
+        });
     }
 
     /// Says whether nothing was found so far.
@@ -65,7 +68,19 @@ impl Problems {
     /// Turns the collection into an error about `text`, sorted by place, secrets masked.
     pub(super) fn into_diagnostics(mut self, file_name: &str, text: &str) -> Diagnostics {
         self.found.sort_by_key(|problem| problem.span);
-        Diagnostics { file_name: file_name.to_owned(), text: mask_secrets(text), problems: self.found }
+        // Two labels at one place would be drawn over each other.
+        self.found.dedup_by(|later, first| {
+            let same = later.span == first.span;
+            if same {
+                first.message = format!("{}; {}", first.message, later.message);
+            }
+            same
+        });
+        Diagnostics {
+            file_name: file_name.to_owned(),
+            text: mask_secrets(text),
+            problems: self.found,
+        }
     }
 }
 
@@ -125,10 +140,9 @@ fn secret_value(line: &str) -> Option<(usize, bool)> {
     let mut from = 0;
     while let Some(colon) = line[from..].find(':').map(|at| from + at) {
         from = colon + 1;
-        let key_start =
-            line[..colon].rfind(|c: char| !(c.is_alphanumeric() || "_-'\"".contains(c))).map_or(0, |at| {
-                at + line[at..].chars().next().map_or(1, char::len_utf8)
-            });
+        let key_start = line[..colon]
+            .rfind(|c: char| !(c.is_alphanumeric() || "_-'\"".contains(c)))
+            .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
         let key = line[key_start..colon].trim_matches(['"', '\'']);
         let rest = &line[from..];
         let value = rest.trim();
@@ -137,7 +151,13 @@ fn secret_value(line: &str) -> Option<(usize, bool)> {
         }
         let is_source = value.is_empty()
             || value.starts_with(['{', '#', '*', '&'])
-            || value.split('#').next().unwrap_or("").trim().trim_matches(['"', '\'', '}', ' ']) == "prompt";
+            || value
+                .split(['#', ',', '}'])
+                .next()
+                .unwrap_or("")
+                .trim()
+                .trim_matches(['"', '\''])
+                == "prompt";
         if !is_source {
             let at = from + (rest.len() - rest.trim_start().len());
             // A quoted or plain value may be folded over the lines below, too.
@@ -176,14 +196,22 @@ mod tests {
 
     #[test]
     fn masks_block_secrets_and_flow_secrets() {
-        let masked = mask_secrets("a:\n  password: |\n    hunter2\n    more\n  user: bob\nb: { user: x, password: hunter3 }\n");
+        let masked = mask_secrets(
+            "a:\n  password: |\n    hunter2\n    more\n  user: bob\nb: { user: x, password: hunter3 }\n",
+        );
         assert!(!masked.contains("hunter") && !masked.contains("more"), "{masked}");
         assert!(masked.contains("user: bob"));
     }
 
     #[test]
     fn leaves_sources_alone() {
-        for line in ["password: { env: SHOP }\n", "password: prompt\n", "password:\n    file: /x\n", "bypass:1\n"] {
+        for line in [
+            "password: { env: SHOP }\n",
+            "password: prompt\n",
+            "{ password: prompt, tls: x }\n",
+            "password:\n    file: /x\n",
+            "bypass:1\n",
+        ] {
             assert_eq!(mask_secrets(line), line);
         }
     }

@@ -66,7 +66,10 @@ pub(super) fn parse(text: &str) -> Result<Node, (Span, String)> {
         Ok(raw) => Ok(raw.into_node()),
         Err(error) => {
             let plain = error.without_snippet();
-            let span = plain.location().map(|location| error_span(location, text)).unwrap_or_default();
+            let span = plain
+                .location()
+                .map(|location| error_span(location, text))
+                .unwrap_or_default();
             Err((span, plain_words(&plain.to_string())))
         }
     }
@@ -75,9 +78,15 @@ pub(super) fn parse(text: &str) -> Result<Node, (Span, String)> {
 /// Cuts the "at line 3, column 4" that the parser appends: the picture shows the place.
 fn plain_words(message: &str) -> String {
     let first = message.lines().next().unwrap_or(message);
-    let cut = first.find(" at line ").or_else(|| first.find(" (line ")).unwrap_or(first.len());
+    let cut = first
+        .find(" at line ")
+        .or_else(|| first.find(" (line "))
+        .unwrap_or(first.len());
     let words = first[..cut].trim().trim_end_matches([',', ':']);
-    let mut words = words.rsplit_once("error: ").map_or(words, |(_, words)| words).to_owned();
+    let mut words = words
+        .rsplit_once("error: ")
+        .map_or(words, |(_, words)| words)
+        .to_owned();
     if words.is_empty() {
         words = "not YAML".to_owned();
     }
@@ -87,8 +96,14 @@ fn plain_words(message: &str) -> String {
 fn span_of(location: Location) -> Span {
     let span = location.span();
     Span {
-        start: span.byte_offset().and_then(|at| usize::try_from(at).ok()).unwrap_or(0),
-        len: span.byte_len().and_then(|len| usize::try_from(len).ok()).unwrap_or(0),
+        start: span
+            .byte_offset()
+            .and_then(|at| usize::try_from(at).ok())
+            .unwrap_or(0),
+        len: span
+            .byte_len()
+            .and_then(|len| usize::try_from(len).ok())
+            .unwrap_or(0),
     }
 }
 
@@ -99,7 +114,14 @@ fn error_span(location: Location, text: &str) -> Span {
     let line_start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = text[line_start..].lines().next().unwrap_or("");
     let start = line_start + rest.chars().take(column).map(char::len_utf8).sum::<usize>();
-    Span { start, len: text[start..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8) }
+    Span {
+        start,
+        len: text[start..]
+            .chars()
+            .next()
+            .filter(|c| *c != '\n')
+            .map_or(0, char::len_utf8),
+    }
 }
 
 /// [`Value`] as the YAML crate hands it over.
@@ -122,13 +144,19 @@ impl IntoNode for Spanned<Raw> {
                 entries
                     .into_iter()
                     .map(|(key, node)| {
-                        let key = Key { name: key.value, span: span_of(key.referenced) };
+                        let key = Key {
+                            name: key.value,
+                            span: span_of(key.referenced),
+                        };
                         (key, node.into_node())
                     })
                     .collect(),
             ),
         };
-        Node { value, span: span_of(self.referenced) }
+        Node {
+            value,
+            span: span_of(self.referenced),
+        }
     }
 }
 
@@ -152,7 +180,9 @@ impl<'de> Deserialize<'de> for Raw {
             }
 
             fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-                Ok(Raw::Leaf(i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Int)))
+                Ok(Raw::Leaf(
+                    i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Int),
+                ))
             }
 
             fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
@@ -215,15 +245,24 @@ mod tests {
     #[test]
     fn every_node_knows_its_place() {
         let text = "näme: shop\nlist:\n  - a: 5s\n    a: 7\n  - true\n  - ~\n";
-        let Value::Map(top) = parse(text).unwrap().value else { panic!("not a map") };
+        let Value::Map(top) = parse(text).unwrap().value else {
+            panic!("not a map")
+        };
         let at = |span: Span| &text[span.start..span.start + span.len];
         assert_eq!(at(top[0].0.span), "näme");
         assert_eq!(at(top[0].1.span), "shop");
-        let Value::List(items) = &top[1].1.value else { panic!("not a list") };
-        let Value::Map(inner) = &items[0].value else { panic!("not a map") };
+        let Value::List(items) = &top[1].1.value else {
+            panic!("not a list")
+        };
+        let Value::Map(inner) = &items[0].value else {
+            panic!("not a map")
+        };
         assert_eq!((at(inner[0].1.span), at(inner[1].1.span)), ("5s", "7"));
         assert_eq!(inner[1].1.value, Value::Int(7));
-        assert_eq!((items[1].value.clone(), items[2].value.clone()), (Value::Bool(true), Value::Null));
+        assert_eq!(
+            (items[1].value.clone(), items[2].value.clone()),
+            (Value::Bool(true), Value::Null)
+        );
     }
 
     #[test]
