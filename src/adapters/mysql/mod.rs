@@ -2,6 +2,7 @@
 
 pub mod capabilities;
 pub mod error;
+pub mod own_schema;
 pub mod quote;
 pub mod session;
 pub mod sql;

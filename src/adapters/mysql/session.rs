@@ -151,9 +151,8 @@ impl Session {
             "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', \
              autocommit = 1, wait_timeout = {IDLE_SECONDS}, group_concat_max_len = 1048576"
         );
-        // The isolation level has a statement of its own: its variable has two names across versions.
-        let set = set.replace(", SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", "");
         session.run("prepare the session", &set, budget).await?;
+        // The isolation level has a statement of its own: its variable has two names across versions.
         let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
         session.run("prepare the session", isolation, budget).await?;
         Ok(session)
@@ -280,6 +279,12 @@ impl Session {
             // A session that does not answer its goodbye is closed all the same by the drop.
             let _ = timeout(budget, self.conn.disconnect()).await;
         }
+    }
+
+    /// An answer that is not of the form that was asked for, as an error of this session.
+    #[must_use]
+    pub fn unexpected(&self, doing: &str, what: &str) -> ServerError {
+        self.failed(doing, Cause::Unexpected(what.to_owned()))
     }
 
     fn failed(&self, doing: &str, cause: Cause) -> ServerError {
