@@ -3,8 +3,10 @@
 //! Nothing here knows a clock, a file, a driver or a statement's text: time arrives inside events, servers arrive as
 //! what was seen of them. That is what lets the state machine be explored exhaustively.
 
+pub mod binlog_events;
 pub mod capabilities;
 pub mod guardrail_ids;
+pub mod guardrails;
 pub mod ids;
 pub mod position;
 pub mod server;

@@ -6,3 +6,4 @@ pub mod own_schema;
 pub mod quote;
 pub mod session;
 pub mod sql;
+pub mod survey;
