@@ -1,3 +1,4 @@
 //! The only code that knows a driver, a file or a process. Implements the engine's ports.
 
 pub mod mysql;
+pub mod secrets;
