@@ -8,6 +8,8 @@ pub mod capabilities;
 pub mod guardrail_ids;
 pub mod guardrails;
 pub mod ids;
+pub mod machine;
+pub mod outcome;
 pub mod position;
 pub mod server;
 pub mod step;

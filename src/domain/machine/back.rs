@@ -1,0 +1,195 @@
+//! Every way back, and taking over a run that ended without an outcome.
+//!
+//! There is one order for all of them: first what could still open green, then what green shows, then the seal, the
+//! hold, the guard and the settings. Whatever is certain not to be in force is passed over.
+
+use super::{Answer, Command, HoldKind, Made, Phase, Promotion, Seen, State, WhyKind, forward};
+use crate::domain::outcome::{Outcome, Why};
+use crate::domain::step::Step;
+
+/// Chooses what is to be undone next; ends the attempt when nothing is left.
+pub(super) fn out(state: &mut State) -> Option<Command> {
+    match state.promotion {
+        // Before anything is decided: the statement may still run (DESIGN I6).
+        Promotion::Sent => return state.send(Phase::EndingPromoter, Command::EndPromoter),
+        Promotion::SessionGone => return state.send(Phase::ReadingGreen, Command::ReadGreen),
+        Promotion::Yes | Promotion::No => {}
+    }
+    if state.seal != Made::No {
+        // While the seal's own session may still run it, an unseal could be overtaken: that session goes first.
+        // A seal that was seen is undone on the holding session, so that the waiting writers never meet it.
+        if state.seal == Made::Maybe && state.hold != Made::No {
+            return state.send(Phase::EndingHolder, Command::EndHolder);
+        }
+        return state.send(Phase::Unsealing, Command::Unseal);
+    }
+    if state.hold != Made::No {
+        return state.send(Phase::GivingUp, Command::GiveUpHold);
+    }
+    if state.guard != Made::No {
+        return state.send(Phase::EndingGuard, Command::EndGuard);
+    }
+    if state.quiet != Made::No {
+        return state.send(Phase::PuttingBack, Command::PutBack);
+    }
+    finish(state)
+}
+
+/// Takes the answer of an undo. What failed is sent again, until the undo's own time is up: each of these commands is
+/// harmless when repeated, and looks before it acts.
+pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
+    let seen = match answer {
+        Answer::Seen(seen) => seen,
+        Answer::Refused(_, detail) | Answer::Unknown(detail) => {
+            state.trouble = Some(detail.clone());
+            if state.phase == Phase::Unsealing {
+                // The unseal itself may still run, and must not run into a later seal: end what sent it.
+                state.seal = Made::Maybe;
+                state.hold = Made::Maybe;
+            }
+            return again(state);
+        }
+    };
+    match (state.phase, seen) {
+        (Phase::TakingOver, Seen::Done) => {
+            // The guard is left for the last: until blue is open again it is what opens blue if this run dies too.
+            state.hold = Made::No;
+            state.promotion = Promotion::SessionGone;
+        }
+        (Phase::EndingPromoter, Seen::Done) => state.promotion = Promotion::SessionGone,
+        (
+            Phase::ReadingGreen,
+            Seen::Green {
+                read_only,
+                epoch,
+                own,
+                blue_sealed,
+            },
+        ) => {
+            if let Some(sealed) = blue_sealed {
+                state.was_sealed |= *sealed;
+            }
+            return green_read(state, *read_only, *epoch, own.as_deref(), *blue_sealed);
+        }
+        (Phase::EndingHolder | Phase::GivingUp, Seen::Done) => state.hold = Made::No,
+        (Phase::Unsealing, Seen::Done) => {
+            state.seal = Made::No;
+            if state.spec.hold == HoldKind::Refuse {
+                // There the hold was the read-only flag itself.
+                state.hold = Made::No;
+            }
+        }
+        (Phase::EndingGuard, Seen::Done) => state.guard = Made::No,
+        (Phase::PuttingBack, Seen::Left(left)) => {
+            state.quiet = Made::No;
+            state.debt.extend(left.iter().cloned());
+        }
+        (Phase::PuttingBack, Seen::Done) => state.quiet = Made::No,
+        (_, other) => {
+            state.trouble = Some(format!("an answer of another kind: {other:?}"));
+            return again(state);
+        }
+    }
+    out(state)
+}
+
+fn again(state: &mut State) -> Option<Command> {
+    match state.phase {
+        Phase::TakingOver => state.send(Phase::TakingOver, Command::EndEarlierSessions),
+        _ => out(state),
+    }
+}
+
+/// Decides who serves, from what green shows after the session that could have opened it is gone.
+fn green_read(
+    state: &mut State,
+    read_only: bool,
+    epoch: bool,
+    own: Option<&str>,
+    blue_sealed: Option<bool>,
+) -> Option<Command> {
+    // Only a resumed run has to ask; in a run of its own blue was seen sealed and the guard gone before promote.
+    let blue_open = blue_sealed == Some(false);
+    match (read_only, epoch, own) {
+        (true, false, None) => {
+            state.promotion = Promotion::No;
+            out(state)
+        }
+        (true, false, Some(own)) => {
+            // It may have opened, taken these, and come back shut after a crash. Opening blue could lose them.
+            let detail = format!("green is read-only but executed transactions that blue has not: {own}");
+            ambiguous(state, WhyKind::GreenWritten, detail)
+        }
+        (true, true, _) if blue_open => {
+            let detail = "green was promoted and is read-only again, and blue accepts writes: both may hold writes that the other lacks";
+            ambiguous(state, WhyKind::GreenWritten, detail.to_owned())
+        }
+        (green_shut, epoch, _) => {
+            state.promotion = Promotion::Yes;
+            state.reopen = green_shut;
+            state.epoch_missing = !epoch;
+            if state.resumed && blue_sealed.is_none() {
+                state.owe("blue could not be read: see that it is read-only");
+            }
+            if blue_open {
+                return state.send(Phase::Resealing, Command::Reseal);
+            }
+            forward::reopen_or_route(state)
+        }
+    }
+}
+
+/// The time that undoing has is used up.
+pub(super) fn time_up(state: &mut State) -> Option<Command> {
+    let undecided = state.promotion != Promotion::No;
+    let trouble = state.trouble.clone().unwrap_or_else(|| "no answer".to_owned());
+    if undecided || state.seal != Made::No || state.hold != Made::No {
+        let what = if undecided {
+            "whether green was opened could not be found out"
+        } else if state.seal != Made::No {
+            "blue could not be seen writable again"
+        } else {
+            "the hold on blue could not be seen released; the server gives it up by itself at the deadline"
+        };
+        return ambiguous(state, WhyKind::CannotSee, format!("{what}: {trouble}"));
+    }
+    if state.guard != Made::No {
+        state.owe(format!(
+            "the guard on blue ends by itself and only opens what is open: {trouble}"
+        ));
+    }
+    if state.quiet != Made::No {
+        state.owe(format!(
+            "settings changed before the hold are not put back, run `bleen resume`: {trouble}"
+        ));
+    }
+    finish(state)
+}
+
+fn ambiguous(state: &mut State, kind: WhyKind, detail: String) -> Option<Command> {
+    let detail = match &state.why {
+        Some(first) => format!("{detail} (it was being given up {first})"),
+        None => detail,
+    };
+    let why = Why {
+        step: Step::Undo,
+        kind,
+        detail,
+    };
+    state.end(Outcome::Ambiguous { why })
+}
+
+fn finish(state: &mut State) -> Option<Command> {
+    let why = state.why.clone().unwrap_or(Why {
+        step: Step::Undo,
+        kind: WhyKind::Cancelled,
+        detail: "given up without a reason".to_owned(),
+    });
+    let left = std::mem::take(&mut state.debt);
+    let outcome = if state.was_sealed {
+        Outcome::RolledBack { why, left }
+    } else {
+        Outcome::Released { why, left }
+    };
+    state.end(outcome)
+}
