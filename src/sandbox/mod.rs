@@ -1,1 +1,36 @@
-//! sandbox
+//! Throw-away servers and load on this machine, for `bleen sandbox`, for the tests and for the benchmark.
+//!
+//! Real server programs are found or fetched (`locate`, `fetch`), started on loopback in a directory of their own
+//! (`launch`), filled (`schema`, `load_data`) and written to by clients that remember every acknowledged write
+//! (`writers`, `ledger`). Nothing is installed, and nothing is left: a server ends with the process that started it,
+//! and what a `kill -9` leaves behind the next run sweeps (`sweep`).
+
+pub mod account;
+mod apt_sources;
+pub mod cache;
+pub mod catalog;
+mod datadir;
+pub mod error;
+pub mod fetch;
+mod fetch_apt;
+mod fetch_npm;
+pub mod launch;
+pub mod locate;
+pub mod option_file;
+pub mod pair;
+mod process;
+mod program;
+pub mod sweep;
+pub mod talk;
+
+pub use account::{Account, Rights};
+pub use cache::Cache;
+pub use catalog::{Family, Release, ServerKind, check_pair};
+pub use error::SandboxError;
+pub use fetch::FetchOptions;
+pub use launch::RunningServer;
+pub use locate::{Installed, LocateOptions, locate};
+pub use option_file::{Durability, ReadOnly, ServerOptions};
+pub use pair::{Accounts, PairOptions, SCHEMA, SandboxPair};
+pub use sweep::SandboxDir;
+pub use talk::Talk;
