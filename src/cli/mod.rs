@@ -1,8 +1,69 @@
 //! The composition root: the only room that wires adapters into the engine.
+//!
+//! `args.rs` is the command line, one file each for the commands, `exit.rs` their endings, `printer.rs` their words.
 
+pub mod args;
+mod check;
+pub mod error;
+pub mod exit;
+mod generate;
+mod logging;
 pub mod picture;
+mod playbook_file;
+pub mod printer;
+pub mod run_dir;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command, Output};
+use error::CliError;
+use exit::{Ending, ErrorKind};
+use printer::Printer;
 
 /// Runs the command line and returns the process's exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return refuse(&error),
+    };
+    let mut printer = Printer::new(args.global.output);
+    let ending = match logging::start(&args.global).and_then(|()| run(args, &mut printer)) {
+        Ok(ending) => ending,
+        Err(error) => {
+            printer.error(&error);
+            Ending::Failed(error.kind)
+        }
+    };
+    // What the command did is done; that its words were lost matters only to a caller who was told all is well.
+    match printer.take_failure() {
+        Some(error) if ending.code() == 0 => {
+            let doing = "write to stdout";
+            printer.error(&CliError::new(ErrorKind::Internal, doing, error.to_string()).changed(""));
+            Ending::Failed(ErrorKind::Internal).into()
+        }
+        _ => ending.into(),
+    }
+}
+
+/// Answers a command line that cannot be run: help and version on stdout, everything else on stderr as a usage error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let mut printer = Printer::new(Output::Human);
+    if error.use_stderr() {
+        printer.talk(error.render().to_string().trim_end());
+        Ending::Failed(ErrorKind::Usage).into()
+    } else {
+        printer.raw(&error.render().to_string());
+        Ending::Done.into()
+    }
+}
+
+fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
+    match args.command {
+        Command::Check { playbook } => check::run(&playbook, printer),
+        Command::Schema => Ok(generate::schema(printer)),
+        Command::Completions { shell } => Ok(generate::completions(shell, printer)),
+        Command::Man { command } => generate::man(command.as_deref(), printer),
+    }
 }

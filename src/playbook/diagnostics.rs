@@ -34,6 +34,35 @@ pub struct Diagnostics {
     pub problems: Vec<Problem>,
 }
 
+/// A problem with its place in lines and columns, both counted from 1, for outputs that draw no picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<'a> {
+    /// The playbook's file.
+    pub file_name: &'a str,
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+    /// As [`Problem::message`].
+    pub message: &'a str,
+}
+
+impl Diagnostics {
+    /// Returns every problem with its line and column.
+    pub fn located(&self) -> impl Iterator<Item = Located<'_>> {
+        self.problems.iter().map(|problem| {
+            let before = self.text.get(..problem.span.start).unwrap_or(&self.text);
+            let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+            Located {
+                file_name: &self.file_name,
+                line: before.matches('\n').count() + 1,
+                column: before[line_start..].chars().count() + 1,
+                message: &problem.message,
+            }
+        })
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.len() {

@@ -1,0 +1,97 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Moves a MySQL or MariaDB database from the server that serves it (blue) to a new one (green), inside a deadline.
+///
+/// A missed deadline costs the application nothing: writers wait inside the server until green is proven ready, and go
+/// on as before if it is not.
+#[derive(Debug, Parser)]
+#[command(name = "bleen", version, propagate_version = false, max_term_width = 100, after_help = super::exit::plain_table())]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = false
+)]
+pub struct Args {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options for every command")]
+pub struct Global {
+    /// What stdout is: human, lines for people; json, JSON Lines for scripts.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Human)]
+    #[arg(
+        env = "BLEEN_OUTPUT",
+        hide_env_values = true,
+        hide_possible_values = true,
+        value_name = "FORM"
+    )]
+    pub output: Output,
+
+    /// Where runs keep their journals. Default: $XDG_STATE_HOME/bleen, or ~/.local/state/bleen.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BLEEN_RUN_DIR",
+        hide_env_values = true
+    )]
+    pub run_dir: Option<PathBuf>,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as bleen::engine=debug.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        default_value = "warn",
+        env = "BLEEN_LOG",
+        hide_env_values = true
+    )]
+    pub log: String,
+}
+
+/// The form of stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Lines for people.
+    Human,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read a playbook and show everything that is wrong with it. Touches no server.
+    Check {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+    },
+
+    /// Print the JSON Schema of playbooks, for editors.
+    Schema,
+
+    /// Print a script that completes bleen's command line.
+    Completions {
+        /// The shell it is for.
+        shell: clap_complete::Shell,
+    },
+
+    /// Print the manual page of bleen, or of one of its commands.
+    Man {
+        /// The command.
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
+}

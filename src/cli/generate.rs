@@ -1,0 +1,51 @@
+//! What is generated from the command line and the playbook's types: schema, completions, manual pages.
+
+use clap::CommandFactory;
+
+use super::args::Args;
+use super::error::CliError;
+use super::exit::{Ending, ErrorKind};
+use super::printer::Printer;
+
+/// `bleen schema`.
+pub fn schema(printer: &mut Printer) -> Ending {
+    printer.raw(&crate::playbook::schema::text());
+    Ending::Done
+}
+
+/// `bleen completions SHELL`.
+pub fn completions(shell: clap_complete::Shell, printer: &mut Printer) -> Ending {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "bleen", &mut script);
+    printer.raw(&String::from_utf8_lossy(&script));
+    Ending::Done
+}
+
+/// `bleen man [COMMAND]`.
+///
+/// # Errors
+/// Usage, when there is no such command.
+pub fn man(command: Option<&str>, printer: &mut Printer) -> Result<Ending, CliError> {
+    let mut all = Args::command();
+    all.build();
+    let page = match command {
+        None => all,
+        Some(name) => match all.find_subcommand(name) {
+            Some(found) => found.clone(),
+            None => {
+                return Err(CliError::new(
+                    ErrorKind::Usage,
+                    format!("print the page of `{name}`"),
+                    "there is no such command",
+                )
+                .hint("`bleen --help` lists them"));
+            }
+        },
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page)
+        .render(&mut text)
+        .map_err(|error| CliError::new(ErrorKind::Internal, "write the manual page", error.to_string()))?;
+    printer.raw(&String::from_utf8_lossy(&text));
+    Ok(Ending::Done)
+}
