@@ -1,1 +1,7 @@
-//! engine
+//! Runs the machine on ports with deadlines. Must not know SQL, a driver, a terminal or a file.
+
+pub mod attempt;
+pub mod event;
+pub mod fault;
+pub mod ports;
+mod words;

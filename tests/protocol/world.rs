@@ -420,7 +420,7 @@ impl World {
         if self.ticks() >= DEADLINE && !self.machine.late {
             out.push((
                 "the deadline is noticed",
-                self.clone().tell(&Event::DeadlinePassed, plant),
+                self.clone().tell(&Event::DeadlinePassed("x".into()), plant),
             ));
         }
         if self.left.cancels > 0 && self.machine.can_cancel() {

@@ -397,8 +397,8 @@ pub enum Event {
     Begin,
     /// The command with this number has ended.
     Answered(u32, Answer),
-    /// The deadline of this attempt has passed.
-    DeadlinePassed,
+    /// The deadline of this attempt has passed; what was being waited for, in words.
+    DeadlinePassed(String),
     /// The operator or a signal asks to stop.
     CancelAsked,
     /// The watcher saw that the holding session is gone.
@@ -536,9 +536,9 @@ pub fn next(state: &State, event: &Event) -> (State, Option<Command>) {
         Event::Answered(number, _) if *number != state.number => None,
         Event::Answered(_, answer) if state.is_backing_out() => back::answered(&mut after, answer),
         Event::Answered(_, answer) => forward::answered(&mut after, answer),
-        Event::DeadlinePassed => {
+        Event::DeadlinePassed(detail) => {
             after.late = true;
-            forward::interrupted(&mut after, WhyKind::DeadlineMissed, "the deadline passed")
+            forward::interrupted(&mut after, WhyKind::DeadlineMissed, detail)
         }
         Event::CancelAsked => {
             after.cancelled = true;

@@ -1,0 +1,233 @@
+//! The one stream of events: the only thing that any output ever sees of a run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Serialize, Serializer};
+use tokio::sync::mpsc;
+
+use crate::domain::ids::Side;
+use crate::domain::outcome::Outcome;
+use crate::domain::step::Step;
+
+/// Version of the events' form in JSON; grows when a field changes its meaning or goes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunEvent {
+    /// Counts from 1 without gaps, unless events were dropped because an output was too slow.
+    pub seq: u64,
+    /// Wall clock, UTC, RFC 3339.
+    #[serde(serialize_with = "rfc3339")]
+    pub at: SystemTime,
+    /// Since the run began, in milliseconds.
+    #[serde(serialize_with = "milliseconds", rename = "elapsed_ms")]
+    pub elapsed: Duration,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A run began.
+    Started {
+        /// Version of this form.
+        schema_version: u32,
+        /// The run's id; empty for commands that only read.
+        run: String,
+        /// The command.
+        command: String,
+        /// The pair's name.
+        pair: String,
+    },
+    /// A server was reached.
+    Server {
+        /// Which side.
+        side: Side,
+        /// Where it listens.
+        address: String,
+        /// Family and version.
+        version: String,
+    },
+    /// A step began.
+    StepBegan {
+        /// Which.
+        step: Step,
+        /// What it does now, in words.
+        what: String,
+    },
+    /// A step ended well.
+    StepDone {
+        /// Which.
+        step: Step,
+        /// What was done or seen, in words.
+        what: String,
+        /// How long it took, in milliseconds.
+        #[serde(serialize_with = "milliseconds", rename = "took_ms")]
+        took: Duration,
+    },
+    /// A step did not do what it was to do.
+    StepFailed {
+        /// Which.
+        step: Step,
+        /// Why.
+        why: String,
+        /// How long it took, in milliseconds.
+        #[serde(serialize_with = "milliseconds", rename = "took_ms")]
+        took: Duration,
+    },
+    /// A guardrail's finding.
+    Finding {
+        /// The guardrail.
+        id: String,
+        /// `ok`, `warning`, `stop` or `not-known`.
+        severity: String,
+        /// The side it is about.
+        side: Option<Side>,
+        /// What was seen.
+        seen: String,
+        /// The limit.
+        limit: String,
+        /// What to do.
+        remedy: String,
+        /// Why a playbook waived it.
+        waived: Option<String>,
+    },
+    /// Something is being waited for.
+    Waiting {
+        /// The step.
+        step: Step,
+        /// What for, the value against its limit, and what releases it.
+        what: String,
+    },
+    /// Lag as it was just measured.
+    Lag {
+        /// Milliseconds, `None` while no heartbeat has arrived.
+        lag_ms: Option<f64>,
+        /// Transactions that green has not executed.
+        transactions_behind: Option<u64>,
+        /// Writes per second on blue.
+        write_rate: Option<f64>,
+        /// Transactions per second that green applies.
+        apply_rate: Option<f64>,
+        /// Whether blue accepts writes.
+        blue_writable: Option<bool>,
+        /// Whether green accepts writes.
+        green_writable: Option<bool>,
+    },
+    /// A statement of a plan, with its undo.
+    Planned {
+        /// The step.
+        step: Step,
+        /// Where.
+        side: Option<Side>,
+        /// The statement or the call.
+        statement: String,
+        /// What undoes it.
+        undo: Option<String>,
+    },
+    /// Something worth knowing.
+    Note {
+        /// In words.
+        text: String,
+    },
+    /// Something that should not pass unread.
+    Warning {
+        /// In words.
+        text: String,
+    },
+    /// One attempt to switch ended.
+    AttemptEnded {
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// How.
+        result: Outcome,
+        /// From the hold's statement sent to promote confirmed, or to the hold given up; milliseconds.
+        pause_ms: Option<f64>,
+        /// The deadline that would have been enough, where that can be said; in words.
+        enough: Option<String>,
+    },
+    /// The last event of a command: fields depend on the command.
+    Result(serde_json::Value),
+}
+
+/// Hands events to the outputs. Cloning is cheap. It never waits: while an output is stuck, events are dropped and
+/// their numbers show the gap, because a slow terminal must not lengthen a hold.
+#[derive(Debug, Clone)]
+pub struct Events {
+    started: Instant,
+    seq: Arc<AtomicU64>,
+    sender: Option<mpsc::Sender<RunEvent>>,
+}
+
+/// How many events an output may be behind.
+const QUEUE: usize = 4096;
+
+impl Events {
+    /// A stream and its receiving end.
+    #[must_use]
+    pub fn stream() -> (Self, mpsc::Receiver<RunEvent>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (
+            Self {
+                started: Instant::now(),
+                seq: Arc::default(),
+                sender: Some(sender),
+            },
+            receiver,
+        )
+    }
+
+    /// A stream that nobody reads.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            started: Instant::now(),
+            seq: Arc::default(),
+            sender: None,
+        }
+    }
+
+    /// Says that something happened.
+    pub fn say(&self, kind: EventKind) {
+        let Some(sender) = &self.sender else { return };
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let event = RunEvent {
+            seq,
+            at: SystemTime::now(),
+            elapsed: self.started.elapsed(),
+            kind,
+        };
+        // A full queue or a closed output: the gap in the numbers tells.
+        let _ = sender.try_send(event);
+    }
+
+    /// Says something in words.
+    pub fn note(&self, text: impl Into<String>) {
+        self.say(EventKind::Note { text: text.into() });
+    }
+
+    /// Says something that should not pass unread.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.say(EventKind::Warning { text: text.into() });
+    }
+}
+
+/// A duration in milliseconds with microseconds as its fraction.
+#[must_use]
+pub fn in_milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(in_milliseconds(*duration))
+}
+
+fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*at))
+}

@@ -1,0 +1,43 @@
+//! What was seen, in words, for every output.
+
+use crate::domain::machine::{Command, Seen};
+
+/// What a command's answer says to a person.
+#[must_use]
+pub fn seen(command: &Command, seen: &Seen) -> String {
+    match seen {
+        Seen::Done => match command {
+            Command::Quiet => "event scheduler stopped on blue".to_owned(),
+            Command::ArmGuard => "guard armed on blue".to_owned(),
+            Command::TakeHold => "writers of blue wait".to_owned(),
+            Command::Drain { to } => format!("green has executed {to}"),
+            Command::Reprove => "gate queries agree at the fence".to_owned(),
+            Command::Seal => "blue is sealed: read-only, also after a restart where it can be".to_owned(),
+            Command::EndEarlierSessions => "sessions of the earlier run ended and seen gone".to_owned(),
+            Command::EndPromoter => "the session that sent promote ended and seen gone".to_owned(),
+            Command::EndHolder => "the holding session ended and seen gone".to_owned(),
+            Command::Unseal => "blue accepts writes again".to_owned(),
+            Command::GiveUpHold => "the hold is given up".to_owned(),
+            Command::EndGuard => "the guard ended and seen gone".to_owned(),
+            Command::PutBack => "settings put back".to_owned(),
+            other => other.name().to_owned(),
+        },
+        Seen::Fence { position, .. } => format!("blue stands at {position}"),
+        Seen::Sealed { position, .. } => format!("the guard is gone, blue is sealed at {position}"),
+        Seen::Moved { rows: None } => "blue moved by transactions without rows".to_owned(),
+        Seen::Moved { rows: Some(rows) } => format!("blue was written: {rows}"),
+        Seen::Green { read_only: true, .. } => "green is read-only".to_owned(),
+        Seen::Green { epoch, .. } => {
+            format!(
+                "green accepts writes, epoch row {}",
+                if *epoch { "there" } else { "missing" }
+            )
+        }
+        Seen::Left(debt) if debt.is_empty() => command.name().to_owned(),
+        Seen::Left(debt) => debt
+            .iter()
+            .map(|d| d.what.as_str())
+            .collect::<Vec<_>>()
+            .join("; "),
+    }
+}
