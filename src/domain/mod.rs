@@ -5,11 +5,14 @@
 
 pub mod binlog_events;
 pub mod capabilities;
+pub mod consistency;
 pub mod guardrail_ids;
 pub mod guardrails;
+pub mod identity;
 pub mod ids;
 pub mod machine;
 pub mod outcome;
 pub mod position;
+pub mod replication;
 pub mod server;
 pub mod step;

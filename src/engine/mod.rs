@@ -1,6 +1,7 @@
 //! Runs the machine on ports with deadlines. Must not know SQL, a driver, a terminal or a file.
 
 pub mod attempt;
+pub mod change;
 pub mod event;
 pub mod fault;
 pub mod ports;

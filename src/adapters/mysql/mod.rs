@@ -1,9 +1,13 @@
 //! MySQL and MariaDB servers: sessions, what they can do, and every statement that bleen sends.
 
 pub mod capabilities;
+mod columns;
 pub mod error;
+pub mod identity;
 pub mod own_schema;
+pub mod position_read;
 pub mod quote;
+pub mod replication;
 pub mod session;
 pub mod sql;
 pub mod survey;

@@ -135,7 +135,7 @@ pub fn wait_expression(caps: &Capabilities, position: &Position, seconds: f64) -
             let set = quote::text(&set.to_string());
             match caps.gtid_wait? {
                 GtidWait::ExecutedGtidSet => Some(format!("WAIT_FOR_EXECUTED_GTID_SET({set}, {seconds:.3})")),
-                // 5.6 takes whole seconds only.
+                // 5.6 takes whole seconds only, and 0 means without end.
                 GtidWait::SqlThreadAfterGtids => Some(format!(
                     "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS({set}, {:.0})",
                     seconds.ceil().max(1.0)

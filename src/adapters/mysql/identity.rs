@@ -1,0 +1,37 @@
+//! Reads which server is at the other end.
+
+use std::time::Duration;
+
+use super::capabilities::variables;
+use super::error::ServerError;
+use super::session::Session;
+use crate::domain::identity::Identity;
+use crate::domain::server::Family;
+
+/// Reads a server's identity.
+///
+/// # Errors
+/// Any [`super::error::Cause`]; a server id or port that is no number is unexpected.
+pub async fn read(session: &mut Session, family: Family, budget: Duration) -> Result<Identity, ServerError> {
+    let names = [
+        "server_uuid",
+        "server_id",
+        "hostname",
+        "port",
+        "datadir",
+        "gtid_domain_id",
+    ];
+    let seen = variables(session, &names, budget).await?;
+    let text = |name: &str| seen.get(name).cloned().unwrap_or_default();
+    let wrong =
+        |name: &str| session.unexpected("read the server's identity", &format!("{name} `{}`", text(name)));
+    Ok(Identity {
+        family,
+        server_uuid: seen.get("server_uuid").filter(|u| !u.is_empty()).cloned(),
+        server_id: text("server_id").parse().map_err(|_| wrong("server_id"))?,
+        hostname: text("hostname"),
+        port: text("port").parse().map_err(|_| wrong("port"))?,
+        datadir: text("datadir"),
+        gtid_domain_id: seen.get("gtid_domain_id").and_then(|d| d.parse().ok()),
+    })
+}
