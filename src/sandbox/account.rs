@@ -4,6 +4,8 @@
 use mysql_async::{Opts, OptsBuilder};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::adapters::mysql::quote;
+
 use super::cache::random_hex;
 use super::catalog::{Family, Release};
 use super::error::SandboxError;
@@ -84,24 +86,22 @@ impl RunningServer {
 }
 
 fn statements(account: &Account, rights: Rights, family: Family, version: Release) -> Vec<String> {
-    // Names and passwords of the sandbox are letters and digits; this still keeps a quote from ending the literal.
-    let quote = |s: &str| s.replace('\\', "\\\\").replace('\'', "''");
-    let who = format!("'{}'@'%'", quote(&account.user));
-    let password = quote(account.password.expose_secret());
+    let who = quote::account(&account.user, "%");
+    let password = quote::text(account.password.expose_secret());
     let granted = match rights {
         Rights::All => format!("GRANT ALL ON *.* TO {who} WITH GRANT OPTION"),
         Rights::Replication => format!("GRANT REPLICATION SLAVE ON *.* TO {who}"),
-        Rights::Schema(schema) => format!("GRANT ALL ON `{}`.* TO {who}", schema.replace('`', "``")),
+        Rights::Schema(schema) => format!("GRANT ALL ON {}.* TO {who}", quote::identifier(schema)),
     };
     let create = if family == Family::MySql && version < Release(5, 7, 6) {
         // 5.6 has no IF NOT EXISTS; GRANT makes the account.
-        format!("GRANT USAGE ON *.* TO {who} IDENTIFIED BY '{password}'")
+        format!("GRANT USAGE ON *.* TO {who} IDENTIFIED BY {password}")
     } else {
-        format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{password}'")
+        format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED BY {password}")
     };
     let mut all = vec!["SET SESSION sql_log_bin = 0".to_owned(), create];
     if family == Family::MariaDb || version >= Release(5, 7, 6) {
-        all.push(format!("ALTER USER {who} IDENTIFIED BY '{password}'"));
+        all.push(format!("ALTER USER {who} IDENTIFIED BY {password}"));
     }
     all.push(granted);
     all

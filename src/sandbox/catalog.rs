@@ -5,25 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+pub use crate::domain::server::Family;
+
 use super::error::SandboxError;
-
-/// The two families of server. They differ in option files, set-up and replication statements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    /// MySQL.
-    MySql,
-    /// MariaDB.
-    MariaDb,
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MySql => "MySQL",
-            Self::MariaDb => "MariaDB",
-        })
-    }
-}
 
 /// A version as far as the sandbox needs it: major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
+use mysql_async::{Conn, Opts, OptsBuilder, Row, Value};
 use rustix::process::Signal;
 
 use super::cache::{Cache, remove_tree};
@@ -272,15 +272,19 @@ impl RunningServer {
         Ok(())
     }
 
-    /// Reads one value as root; `None` when there is no row or the value is NULL.
+    /// Reads the first column of the first row as root, as text; `None` when there is no row or the value is NULL.
     ///
     /// # Errors
     /// [`SandboxError::Sql`] or [`SandboxError::TooSlow`].
     pub async fn value(&self, query: &str) -> Result<Option<String>, SandboxError> {
         let mut conn = self.root().await?;
-        let row: Option<Option<String>> = self.bounded("a query", READY, conn.query_first(query)).await?;
+        let row: Option<Row> = self.bounded("a query", READY, conn.query_first(query)).await?;
         drop(conn.disconnect().await);
-        Ok(row.flatten())
+        // A text-protocol answer holds bytes or NULL.
+        Ok(row.and_then(|r| match r.as_ref(0) {
+            Some(Value::Bytes(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        }))
     }
 
     /// Makes it read-only or writable in memory, `super_read_only` included where there is one.
