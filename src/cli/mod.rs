@@ -11,6 +11,7 @@ mod logging;
 pub mod picture;
 mod playbook_file;
 pub mod printer;
+pub mod reporting;
 pub mod run_dir;
 
 use std::process::ExitCode;

@@ -11,6 +11,9 @@ use super::args::Output;
 use super::error::CliError;
 use super::exit::Ending;
 use super::picture::picture;
+use crate::report::{Line, Stream};
+
+pub use crate::report::Tone;
 
 /// How wide a picture is drawn when nobody says how wide the terminal is.
 const DEFAULT_WIDTH: usize = 100;
@@ -51,27 +54,14 @@ impl Sink {
     }
 }
 
-/// What a word means; shown as a colour where there is one, and always as the word itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// Something is wrong.
-    Error,
-    /// Something deserves a look.
-    Warning,
-    /// What to do next.
-    Hint,
-    /// Something is well.
-    Good,
-}
-
-impl Tone {
-    const fn code(self) -> &'static str {
-        match self {
-            Self::Error => "31",
-            Self::Warning => "33",
-            Self::Hint => "36",
-            Self::Good => "32",
-        }
+/// The colour of a tone, as a terminal wants it.
+const fn colour(tone: Tone) -> Option<&'static str> {
+    match tone {
+        Tone::Error => Some("31"),
+        Tone::Warning => Some("33"),
+        Tone::Hint => Some("36"),
+        Tone::Good => Some("32"),
+        Tone::Plain => None,
     }
 }
 
@@ -128,6 +118,19 @@ impl Printer {
     /// Prints text on stdout as it is: generated files.
     pub fn raw(&mut self, text: &str) {
         self.stdout.write(text);
+    }
+
+    /// Prints one line of a report on its stream.
+    pub fn line(&mut self, line: &Line) {
+        let sink = match line.stream {
+            Stream::Data => &mut self.stdout,
+            Stream::Talk => &mut self.stderr,
+        };
+        let mark = painted(&line.mark, line.tone, sink.has_colour);
+        sink.write(&format!(
+            "{}\n",
+            format!("{}{mark}{}", line.margin, line.text).trim_end()
+        ));
     }
 
     /// Prints one JSON line on stdout.
@@ -188,10 +191,9 @@ impl Printer {
 }
 
 fn painted(text: &str, tone: Tone, has_colour: bool) -> String {
-    if has_colour {
-        format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
-    } else {
-        text.to_owned()
+    match colour(tone) {
+        Some(code) if has_colour && !text.is_empty() => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        _ => text.to_owned(),
     }
 }
 
