@@ -1,6 +1,18 @@
 //! Guardrails as values: what must hold before anything is changed, and again right before the hold.
+//!
+//! A survey is plain data, a guardrail a pure function from it to findings, the table below all there are. Nothing
+//! here asks a server. `expected` of a new guardrail: an id in `guardrail_ids`, a check, a line in the table, a case
+//! that stops, one that is ok, and one that is not known.
 
+mod checks;
 pub mod facts;
+mod finding;
 mod known;
+mod normal;
+mod survey;
+mod table;
 
+pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide};
 pub use known::Known;
+pub use survey::{LagFact, Limits, PlanFacts, Survey};
+pub use table::{Facet, GUARDRAILS, Guardrail, examine, facets};

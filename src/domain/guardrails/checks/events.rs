@@ -1,0 +1,176 @@
+//! `event-scheduler`: no event runs on both sides, and none on neither after the switch.
+
+use std::collections::BTreeSet;
+
+use super::{first, sample, variables};
+use crate::domain::guardrail_ids::GuardrailId;
+use crate::domain::guardrails::facts::EventFact;
+use crate::domain::guardrails::{Finding, Scope, Survey, finding::Findings};
+use crate::domain::ids::Side;
+
+const READ_EVENTS: &str = "grant EVENT on *.* to bleen's account";
+
+/// Scheduled events before and after the switch.
+pub fn event_scheduler(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::EVENT_SCHEDULER, survey.scope);
+    let (Some(blue), Some(green)) = (
+        found.need(Side::Blue, &survey.blue.events, READ_EVENTS),
+        found.need(Side::Green, &survey.green.events, READ_EVENTS),
+    ) else {
+        return found.done();
+    };
+    let (Some(blue_names), Some(green_names)) = (
+        variables(&mut found, Side::Blue, &survey.blue),
+        variables(&mut found, Side::Green, &survey.green),
+    ) else {
+        return found.done();
+    };
+    let scheduler = |names| {
+        first(names, &["event_scheduler"])
+            .unwrap_or("OFF")
+            .to_ascii_uppercase()
+    };
+    let (on_blue, on_green) = (scheduler(blue_names), scheduler(green_names));
+    let enabled = |events: &[EventFact]| -> BTreeSet<String> {
+        events
+            .iter()
+            .filter(|e| e.enabled)
+            .map(|e| e.name.clone())
+            .collect()
+    };
+    let (blue_enabled, green_enabled) = (enabled(blue), enabled(green));
+    if survey.scope == Scope::After {
+        after(
+            &mut found,
+            survey,
+            &blue_enabled,
+            &green_enabled,
+            &on_blue,
+            &on_green,
+        );
+        return found.done();
+    }
+    let twice: Vec<&String> = green_enabled.iter().collect();
+    if on_green == "ON" && !twice.is_empty() {
+        found.stop(
+            Side::Green,
+            format!("green runs events of its own: {}", sample(&twice)),
+            "none before the switch",
+            "SET GLOBAL event_scheduler = OFF on green: with a privileged definer they write although green is read-only",
+        );
+    } else if !twice.is_empty() {
+        found.warn(
+            Side::Green,
+            format!("events are enabled on green: {}", sample(&twice)),
+            "disabled on a replica",
+            "ALTER EVENT … DISABLE ON SLAVE on green; its scheduler is off, so they do not run",
+        );
+    }
+    let planned = survey.plan.events_on_blue.as_ref().unwrap_or(&blue_enabled);
+    if planned.is_empty() {
+        if found.is_clean() {
+            found.ok(None, "no event is enabled on blue");
+        }
+        return found.done();
+    }
+    let there: BTreeSet<&String> = green.iter().map(|e| &e.name).collect();
+    let missing: Vec<&String> = planned.iter().filter(|name| !there.contains(name)).collect();
+    if !missing.is_empty() {
+        found.stop(
+            Side::Green,
+            format!("events of blue are missing on green: {}", sample(&missing)),
+            "every event that blue runs",
+            "create them on green; after the switch they would run nowhere",
+        );
+    }
+    if on_green == "DISABLED" {
+        found.stop(
+            Side::Green,
+            "event_scheduler is DISABLED on green and cannot be switched on while it runs",
+            "OFF",
+            "start green with event_scheduler = OFF; after the switch blue's events would run nowhere",
+        );
+    }
+    if found.is_clean() {
+        let stopped = if on_blue == "ON" {
+            "quieted before the hold"
+        } else {
+            "not running now"
+        };
+        found.ok(
+            None,
+            format!(
+                "{} events on blue, {stopped}; green has them, not running",
+                planned.len()
+            ),
+        );
+    }
+    found.done()
+}
+
+fn after(
+    found: &mut Findings,
+    survey: &Survey,
+    blue_enabled: &BTreeSet<String>,
+    green_enabled: &BTreeSet<String>,
+    on_blue: &str,
+    on_green: &str,
+) {
+    if on_blue == "ON" && !blue_enabled.is_empty() {
+        found.stop(
+            Side::Blue,
+            format!(
+                "blue's event scheduler runs again: {}",
+                sample(&blue_enabled.iter().collect::<Vec<_>>())
+            ),
+            "OFF",
+            "SET GLOBAL event_scheduler = OFF on blue",
+        );
+    }
+    let Some(planned) = &survey.plan.events_on_blue else {
+        found.not_known(
+            Side::Green,
+            "which events blue ran before the switch is not known",
+            "see the run's journal, or bleen's table of values on green",
+        );
+        return;
+    };
+    let missing: Vec<&String> = planned.difference(green_enabled).collect();
+    if !missing.is_empty() {
+        found.stop(
+            Side::Green,
+            format!(
+                "events that blue ran are not enabled on green: {}",
+                sample(&missing)
+            ),
+            "all of them",
+            "ALTER EVENT … ENABLE on green",
+        );
+    }
+    let more: Vec<&String> = green_enabled.difference(planned).collect();
+    if !more.is_empty() {
+        found.stop(
+            Side::Green,
+            format!(
+                "events are enabled on green that blue did not run: {}",
+                sample(&more)
+            ),
+            "exactly blue's",
+            "ALTER EVENT … DISABLE on green",
+        );
+    }
+    if !planned.is_empty() && on_green != "ON" {
+        found.stop(
+            Side::Green,
+            format!("event_scheduler is {on_green} on green"),
+            "ON",
+            "SET GLOBAL event_scheduler = ON on green",
+        );
+    }
+    if found.is_clean() {
+        found.ok(
+            Side::Green,
+            format!("green runs the {} events that blue ran", planned.len()),
+        );
+    }
+}

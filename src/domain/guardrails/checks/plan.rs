@@ -1,0 +1,90 @@
+//! `query-proof`, `run-lock`, `deadline`: what the run knows by itself.
+
+use super::{sample, written};
+use crate::domain::guardrail_ids::GuardrailId;
+use crate::domain::guardrails::{Finding, Survey, finding::Findings};
+
+/// Gate queries agree.
+pub fn query_proof(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::QUERY_PROOF, survey.scope);
+    let Some(queries) = found.need(None, &survey.plan.gate_queries, "let the gate queries run first") else {
+        return found.done();
+    };
+    for (name, problem) in queries {
+        if let Some(problem) = problem {
+            found.stop(
+                None,
+                format!("gate query `{name}`: {problem}"),
+                "the same answer on both sides",
+                "compare the query's rows on both sides; if the difference is meant, change `validate.queries`",
+            );
+        }
+    }
+    if found.is_clean() {
+        let names: Vec<&String> = queries.iter().map(|(name, _)| name).collect();
+        found.ok(
+            None,
+            if names.is_empty() {
+                "the playbook names no gate queries".to_owned()
+            } else {
+                format!("{} gate queries agree: {}", names.len(), sample(&names))
+            },
+        );
+    }
+    found.done()
+}
+
+/// Nobody else works on this pair.
+pub fn run_lock(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::RUN_LOCK, survey.scope);
+    let how = "take the run's lock on both servers first";
+    if let Some(holder) = found.need(None, &survey.plan.run_lock, how) {
+        match holder {
+            Some(holder) => found.stop(
+                None,
+                format!("another run holds the pair: {holder}"),
+                "one run at a time",
+                "wait for it; if its bleen is gone, `bleen resume`",
+            ),
+            None => found.ok(None, "no other run holds the pair"),
+        }
+    }
+    found.done()
+}
+
+/// The deadline can be met.
+pub fn deadline(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::DEADLINE, survey.scope);
+    let deadline = survey.limits.deadline;
+    let remedy = "raise `switch.deadline`, or lower what the hold has to do";
+    if let Some(pause) = survey.plan.last_drill.filter(|p| *p >= deadline) {
+        found.stop(
+            None,
+            format!("the last drill paused for {}", written(pause)),
+            format!("under the deadline of {}", written(deadline)),
+            remedy,
+        );
+    }
+    if let Some(estimate) = survey.plan.reprove.filter(|p| *p >= deadline) {
+        found.stop(
+            None,
+            format!("re-proving at the fence would take {}", written(estimate)),
+            format!("under the deadline of {}", written(deadline)),
+            remedy,
+        );
+    }
+    if found.is_clean() {
+        found.ok(
+            None,
+            match survey.plan.last_drill {
+                Some(pause) => format!(
+                    "the last drill paused for {} of {}",
+                    written(pause),
+                    written(deadline)
+                ),
+                None => format!("{}; no drill has measured this pair yet", written(deadline)),
+            },
+        );
+    }
+    found.done()
+}

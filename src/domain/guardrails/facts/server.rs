@@ -1,0 +1,152 @@
+//! What one server is, has executed, and is set to.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Account, Channel, EventFact, PrivilegedWriters, ReplicaFact, Rights, Schema, SessionFact, TransactionFact,
+};
+use crate::domain::guardrails::known::Known;
+use crate::domain::position::{FilePosition, GtidSet};
+use crate::domain::server::Version;
+
+/// Everything a survey may know of one server. A fact that a scope does not read stays unknown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// Who it is.
+    pub identity: Known<Identity>,
+    /// Global settings, names in lower case, values as printed.
+    pub variables: Known<BTreeMap<String, String>>,
+    /// Global status counters, names in lower case.
+    pub status: Known<BTreeMap<String, String>>,
+    /// What it has executed and purged.
+    pub positions: Known<Positions>,
+    /// Its binlog files with their sizes in bytes, oldest first.
+    pub binlogs: Known<Vec<(String, u64)>>,
+    /// Where it follows others.
+    pub channels: Known<Vec<Channel>>,
+    /// Who follows it.
+    pub replicas: Known<Vec<ReplicaFact>>,
+    /// Its sessions, those of the asking bleen marked.
+    pub sessions: Known<Vec<SessionFact>>,
+    /// Open transactions of InnoDB.
+    pub transactions: Known<Vec<TransactionFact>>,
+    /// Time limits that sessions set for themselves: session, variable, value.
+    pub session_limits: Known<Vec<(u64, String, String)>>,
+    /// Prepared XA transactions, as `XA RECOVER` names them.
+    pub xa_prepared: Known<Vec<String>>,
+    /// Who writes through read-only.
+    pub privileged: Known<PrivilegedWriters>,
+    /// Sessions that hold the backup lock or a global read lock, without those of bleen: session and what it holds.
+    pub global_locks: Known<Vec<(u64, String)>>,
+    /// Names of tables and triggers as online schema change tools make them.
+    pub schema_change_tools: Known<Vec<String>>,
+    /// Scheduled events.
+    pub events: Known<Vec<EventFact>>,
+    /// Where read-only comes from at the next start.
+    pub start_up: Known<StartUp>,
+    /// What bleen's own account may do.
+    pub rights: Known<Rights>,
+    /// Accounts and roles.
+    pub accounts: Known<Vec<Account>>,
+    /// Privileges and plugins this server knows of.
+    pub account_words: Known<AccountWords>,
+    /// Tables, columns, programs.
+    pub schema: Known<Schema>,
+    /// The server's clock minus the clock of bleen's machine, in milliseconds, and how far off that may be.
+    pub clock: Known<ClockFact>,
+    /// File systems: path, bytes used, bytes free.
+    pub disks: Known<Vec<(String, u64, u64)>>,
+}
+
+/// Who a server is. Host names that clients use are no part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Family and version.
+    pub version: Version,
+    /// `@@server_id`.
+    pub server_id: u32,
+    /// `@@server_uuid`; MariaDB has none.
+    pub uuid: Option<String>,
+    /// `@@gtid_domain_id` (MariaDB).
+    pub domain: Option<u32>,
+    /// What the server calls its machine.
+    pub hostname: String,
+    /// Its data directory.
+    pub datadir: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Identity {
+    /// A name for this server that a plan can keep: the uuid, or what stands in for one.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        match &self.uuid {
+            Some(uuid) => uuid.clone(),
+            None => format!(
+                "{}@{}:{}{}",
+                self.server_id, self.hostname, self.port, self.datadir
+            ),
+        }
+    }
+
+    /// Whether this is the very same process's place: machine, directory and port.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        (&self.hostname, &self.datadir, self.port) == (&other.hostname, &other.datadir, other.port)
+    }
+}
+
+/// What a server has executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// MySQL with GTIDs.
+    MySql {
+        /// `gtid_executed`.
+        executed: GtidSet,
+        /// `gtid_purged`.
+        purged: GtidSet,
+    },
+    /// MariaDB.
+    MariaDb {
+        /// `gtid_binlog_state`: domain, server, sequence number.
+        binlog_state: Vec<(u32, u32, u64)>,
+        /// `gtid_slave_pos`, the same.
+        replica_pos: Vec<(u32, u32, u64)>,
+        /// What came before the oldest binlog file that is left; unknown if it cannot be read.
+        purged: Known<Vec<(u32, u32, u64)>>,
+    },
+    /// MySQL without GTIDs: its own binlog's end.
+    File(Option<FilePosition>),
+}
+
+/// Where read-only comes from at the next start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartUp {
+    /// What is kept by `SET PERSIST`: name (lower case) and value. Empty where there is no such thing.
+    pub persisted: BTreeMap<String, String>,
+    /// For `read_only` and `super_read_only`: where the running value came from, in the server's words
+    /// (`COMPILED`, `GLOBAL`, `DYNAMIC`; MariaDB `COMPILE-TIME`, `CONFIG`, `SQL`). Empty where the server does not say.
+    pub origin: BTreeMap<String, String>,
+}
+
+/// Words that the server's account statements know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountWords {
+    /// Privileges, upper case, spaces for underscores.
+    pub privileges: Vec<String>,
+    /// Active authentication plugins, lower case.
+    pub plugins: Vec<String>,
+}
+
+/// A server's clock against the clock of bleen's machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockFact {
+    /// Server minus bleen, in milliseconds.
+    pub offset_ms: i64,
+    /// Half the round trip in milliseconds: the offset may be off by as much.
+    pub off_by_ms: i64,
+}
