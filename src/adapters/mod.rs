@@ -1,4 +1,5 @@
 //! The only code that knows a driver, a file or a process. Implements the engine's ports.
 
+pub mod exec;
 pub mod mysql;
 pub mod secrets;

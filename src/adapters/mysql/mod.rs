@@ -11,3 +11,4 @@ pub mod replication;
 pub mod session;
 pub mod sql;
 pub mod survey;
+pub mod switch;

@@ -1,0 +1,205 @@
+//! Steps 14 to 16: traffic, release, confirmation. Nothing here is a failure any more; what is not done is a debt.
+
+use std::time::{Duration, Instant};
+
+use super::{Inner, done, hold};
+use crate::adapters::exec;
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::{quote, sql};
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, Seen};
+use crate::domain::outcome::Debt;
+use crate::domain::step::Step;
+use crate::engine::ports::Terms;
+
+pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let until = Instant::now() + terms.budget;
+    let mut left = Vec::new();
+    for route in &inner.settings.routes {
+        let allowed = route.timeout.min(until.saturating_duration_since(Instant::now()));
+        let surroundings = [
+            ("BLEEN_RUN", inner.settings.run.as_str().to_owned()),
+            ("BLEEN_PAIR", inner.settings.pair.clone()),
+            ("BLEEN_BLUE", inner.settings.blue.target.address.to_string()),
+            ("BLEEN_GREEN", inner.settings.green.target.address.to_string()),
+        ];
+        if let Err(e) = exec::run(&route.command, &surroundings, allowed).await {
+            left.push(Debt {
+                step: Step::Route,
+                what: format!("route `{}`: {e}", route.name),
+            });
+        }
+    }
+    Ok(Answer::Seen(Seen::Left(left)))
+}
+
+/// The lock first: statements that wait get a clean refusal (1290), not a lost connection.
+pub(super) async fn release(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    *inner
+        .released_at
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
+    hold::give_up(inner, terms).await?;
+    done()
+}
+
+/// One statement of the confirmation; its failure becomes a debt that names it.
+async fn owe(inner: &Inner, side: Side, what: &str, statement: &str, budget: Duration, debt: &mut Vec<Debt>) {
+    let result = match inner.control(side, budget).await {
+        Ok(mut session) => session.run(what, statement, budget).await,
+        Err(e) => Err(e),
+    };
+    if let Err(e) = result {
+        debt.push(Debt {
+            step: Step::Confirm,
+            what: format!("{what} on {side}: {statement}; ({e})"),
+        });
+    }
+}
+
+pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let budget = inner.settings.answer;
+    let caps = &inner.settings.green.caps;
+    let mut debt = Vec::new();
+    owe(
+        inner,
+        Side::Green,
+        "stop the forward channel",
+        sql::stop_replica(caps),
+        budget,
+        &mut debt,
+    )
+    .await;
+    owe(
+        inner,
+        Side::Green,
+        "remove the forward channel",
+        sql::reset_replica_all(caps),
+        budget,
+        &mut debt,
+    )
+    .await;
+    let beat = "UPDATE bleen.heartbeat SET n = n + 1";
+    owe(inner, Side::Green, "write on green", beat, budget, &mut debt).await;
+    let (events, scheduler, locked) = {
+        let facts = inner.facts();
+        (
+            facts.events.clone(),
+            facts.event_scheduler.clone(),
+            facts.locked_accounts.clone(),
+        )
+    };
+    for event in &events {
+        let statement = format!("ALTER EVENT {event} ENABLE");
+        owe(
+            inner,
+            Side::Green,
+            "enable an event",
+            &statement,
+            budget,
+            &mut debt,
+        )
+        .await;
+    }
+    if scheduler == "ON" {
+        let statement = "SET GLOBAL event_scheduler = ON";
+        owe(
+            inner,
+            Side::Green,
+            "start the event scheduler",
+            statement,
+            budget,
+            &mut debt,
+        )
+        .await;
+    }
+    if !locked.is_empty() {
+        let statement = format!(
+            "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
+            locked.join(" ACCOUNT UNLOCK, ")
+        );
+        owe(
+            inner,
+            Side::Blue,
+            "unlock accounts",
+            &statement,
+            budget,
+            &mut debt,
+        )
+        .await;
+    }
+    blue_refuses(inner, budget, &mut debt).await;
+    end_idle(inner, terms, &mut debt).await;
+    Ok(Answer::Seen(Seen::Left(debt)))
+}
+
+async fn blue_refuses(inner: &Inner, budget: Duration, debt: &mut Vec<Debt>) {
+    let question = format!(
+        "SELECT {}",
+        super::seal::sealed_expression(&inner.settings.blue.caps)
+    );
+    let seen = match inner.control(Side::Blue, budget).await {
+        Ok(mut blue) => {
+            blue.one::<(i64,)>("see that blue refuses", &question, budget)
+                .await
+        }
+        Err(e) => Err(e),
+    };
+    let what = match seen {
+        Ok((1,)) => return,
+        Ok(_) => "blue accepts writes: set it read-only at once".to_owned(),
+        Err(e) => format!("blue could not be seen read-only: {e}"),
+    };
+    debt.push(Debt {
+        step: Step::Confirm,
+        what,
+    });
+}
+
+/// Sessions that still sit idle on blue after the grace time are ended, so that their clients look for the new writer.
+async fn end_idle(inner: &Inner, terms: Terms, debt: &mut Vec<Debt>) {
+    let released = *inner
+        .released_at
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(released) = released else { return };
+    let grace = inner.settings.idle_grace.min(terms.budget);
+    tokio::time::sleep_until((released + grace).into()).await;
+    let budget = inner.settings.answer;
+    let server = &inner.settings.blue;
+    let list = sql::process_list(&server.caps);
+    let question = format!(
+        "SELECT ID FROM {list} WHERE COMMAND = 'Sleep' AND USER <> {} AND USER NOT IN ('system user', 'event_scheduler') \
+         AND TIME >= {} LIMIT 10000",
+        quote::text(&server.target.user),
+        grace.as_secs().min(released.elapsed().as_secs()),
+    );
+    let idle = match inner.control(Side::Blue, budget).await {
+        Ok(mut blue) => {
+            blue.rows::<(u64,)>("list idle sessions on blue", &question, budget)
+                .await
+        }
+        Err(e) => Err(e),
+    };
+    match idle {
+        Ok(idle) => {
+            for (number,) in idle {
+                if let Ok(mut blue) = inner.control(Side::Blue, budget).await {
+                    // One that ended by itself meanwhile (1094) is what was wanted.
+                    let ended = blue
+                        .run(
+                            "end an idle session",
+                            &format!("KILL CONNECTION {number}"),
+                            budget,
+                        )
+                        .await;
+                    tracing::debug!(number, ?ended, "idle session on blue");
+                }
+            }
+        }
+        Err(e) => debt.push(Debt {
+            step: Step::Confirm,
+            what: format!("end the idle sessions on blue: {e}"),
+        }),
+    }
+}

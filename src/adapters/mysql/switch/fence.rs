@@ -1,0 +1,179 @@
+//! Steps 8 to 10: where blue stands under the hold, and green brought there.
+
+use std::time::{Duration, Instant};
+
+use super::sessions::end_session;
+use super::stands::{self, Stands};
+use super::{Inner, done, guard, hold, lost, quiet, refused};
+use crate::adapters::mysql::columns;
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::position_read::{self, Waited};
+use crate::adapters::mysql::quote;
+use crate::domain::binlog_events::{self, BinlogEvent, Stretch};
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, HoldKind, Seen};
+use crate::domain::outcome::WhyKind;
+use crate::domain::position::{FilePosition, Position};
+use crate::engine::ports::Terms;
+
+/// Added to the wait on green, so that the deadline's own event, which knows more, comes first.
+const BEYOND_DEADLINE: Duration = Duration::from_secs(1);
+
+pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let privileged = quiet::privileged_sessions(inner, terms.budget).await?;
+    if !privileged.is_empty() {
+        if !inner.settings.end_privileged {
+            return refused(
+                WhyKind::Refused,
+                format!(
+                    "sessions {privileged:?} on blue write through read-only; `switch.privileged_sessions: end` would end them"
+                ),
+            );
+        }
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        for number in privileged {
+            end_session(&mut blue, &inner.settings.blue, number, terms.budget).await?;
+        }
+    }
+    let (blue, green) = tokio::join!(blue_stands(inner, terms), green_is_read_only(inner, terms));
+    let (stands, prepared_xa) = blue?;
+    let green_read_only = green?;
+    inner.set_fence_file(stands.file);
+    Ok(Answer::Seen(Seen::Fence {
+        position: stands.position,
+        prepared_xa,
+        green_read_only,
+    }))
+}
+
+async fn blue_stands(inner: &Inner, terms: Terms) -> Result<(Stands, u32), ServerError> {
+    let question = format!("XA RECOVER; {}", stands::question(inner));
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let sets = blue
+        .batch("read the fence position", &question, terms.budget)
+        .await?;
+    let prepared = sets.first().map_or(0, Vec::len);
+    let stands = stands::answer(inner, &blue, sets.get(1..).unwrap_or_default())?;
+    if inner.settings.hold == HoldKind::Tables {
+        // A table that came after the list was read is not locked; its writers are not held.
+        let tables = hold::application_tables(&mut blue, terms.budget).await?;
+        if tables != inner.locked_tables() {
+            return Err(blue.unexpected(
+                "compare the locked tables",
+                "a table was made or dropped meanwhile",
+            ));
+        }
+    }
+    Ok((stands, u32::try_from(prepared).unwrap_or(u32::MAX)))
+}
+
+async fn green_is_read_only(inner: &Inner, terms: Terms) -> Result<bool, ServerError> {
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    let question = format!(
+        "SELECT {}",
+        super::seal::sealed_expression(&inner.settings.green.caps)
+    );
+    let (shut,): (i64,) = green.one("read green's flags", &question, terms.budget).await?;
+    Ok(shut == 1)
+}
+
+pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
+    inner.draining.notify_waiters();
+    let mut slot = inner.sessions.drain.lock().await;
+    let Some(session) = slot.as_mut() else {
+        return Err(lost(Side::Green, "wait on green", "its session is gone"));
+    };
+    let left = terms
+        .deadline
+        .map_or(terms.budget, |d| d.saturating_duration_since(Instant::now()));
+    let caps = &inner.settings.green.caps;
+    match position_read::wait_applied(session, caps, to, left + BEYOND_DEADLINE).await? {
+        Waited::Reached => done(),
+        Waited::TimedOut => refused(
+            WhyKind::DeadlineMissed,
+            "green did not execute the fence position in time",
+        ),
+        Waited::ApplierStopped => refused(WhyKind::ApplierStopped, "green's applier is stopped"),
+    }
+}
+
+pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
+    match drain(inner, to, terms).await? {
+        Answer::Seen(Seen::Done) => {}
+        other => return Ok(other),
+    }
+    let number = inner.sessions.guard_id.lock().await.unwrap_or(0);
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    Ok(Answer::Seen(
+        guard::sealed_at(inner, &mut blue, number, terms.budget).await?,
+    ))
+}
+
+/// What happened on blue between the fence and where it stands now.
+pub(super) async fn read_moved(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
+    let Some(from) = inner.fence_file() else {
+        return refused(
+            WhyKind::BlueMoved,
+            format!("blue moved to {to} and the fence's place in its binlog is not known"),
+        );
+    };
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let events = events_since(&mut blue, &from, terms.budget).await?;
+    let rows = match binlog_events::classify(&events) {
+        Stretch::NoRows => None,
+        Stretch::Rows { first } => Some(format!(
+            "{} at {}:{}: {}",
+            first.kind, first.file, first.offset, first.info
+        )),
+    };
+    Ok(Answer::Seen(Seen::Moved { rows }))
+}
+
+/// The most events that are read under the seal; more than that were not written by a FLUSH.
+const MOST_EVENTS: usize = 200;
+
+/// The events of a server's binlog from a place on; over the end of a file into the next ones.
+pub(super) async fn events_since(
+    session: &mut crate::adapters::mysql::session::Session,
+    from: &FilePosition,
+    budget: Duration,
+) -> Result<Vec<BinlogEvent>, ServerError> {
+    let doing = "read the binlog's events";
+    let logs: Vec<mysql_async::Row> = session.rows(doing, "SHOW BINARY LOGS", budget).await?;
+    let files = logs.iter().filter_map(|row| columns::text_at(row, 0));
+    let mut events = Vec::new();
+    for file in files.skip_while(|file| *file != from.file) {
+        let offset = if file == from.file { from.offset } else { 4 };
+        let sql = format!(
+            "SHOW BINLOG EVENTS IN {} FROM {offset} LIMIT {}",
+            quote::text(&file),
+            MOST_EVENTS + 1
+        );
+        let rows: Vec<mysql_async::Row> = session.rows(doing, &sql, budget).await?;
+        for row in &rows {
+            let text = |i| columns::text_at(row, i).unwrap_or_default();
+            events.push(BinlogEvent {
+                file: text(0),
+                offset: text(1).parse().unwrap_or(0),
+                kind: text(2),
+                server_id: text(3).parse().unwrap_or(0),
+                info: text(5),
+            });
+        }
+        if events.len() > MOST_EVENTS {
+            return Err(session.unexpected(doing, &format!("more than {MOST_EVENTS} events")));
+        }
+    }
+    if events.is_empty() {
+        return Err(session.unexpected(doing, "no event where the position moved"));
+    }
+    Ok(events)
+}
+
+/// The gate queries that are run at the fence, on both sides.
+pub(super) async fn reprove(_inner: &Inner, _terms: Terms) -> Result<Answer, ServerError> {
+    refused(
+        WhyKind::ProofFailed,
+        "gate queries at the fence cannot be run yet",
+    )
+}

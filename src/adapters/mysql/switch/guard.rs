@@ -1,0 +1,171 @@
+//! The guard: a procedure that sleeps on a session of its own and then makes blue writable, whatever became of bleen.
+
+use std::time::Duration;
+
+use mysql_async::Row;
+
+use super::sessions::end_session;
+use super::stands;
+use super::{Inner, done, refused};
+use crate::adapters::mysql::error::{Cause, ServerError};
+use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
+use crate::adapters::mysql::session::{Purpose, Session};
+use crate::adapters::mysql::sql;
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, Seen};
+use crate::domain::outcome::WhyKind;
+use crate::engine::ports::Terms;
+
+/// Arms the guard. One left by an earlier run would open a later seal: it is ended and seen gone first.
+pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let budget = terms.budget;
+    let server = &inner.settings.blue;
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    let (stray,): (Option<u64>,) = blue
+        .one("look for a guard of an earlier run", FIND_GUARD, budget)
+        .await?;
+    if let Some(number) = stray {
+        end_session(&mut blue, server, number, budget).await?;
+    }
+    let mut session = match inner.sessions.guard.lock().await.take() {
+        Some(session) => session,
+        None => {
+            let purpose = Purpose {
+                run: Some(inner.settings.run.clone()),
+                role: "guard",
+            };
+            Session::open(&server.target, &purpose, budget).await?
+        }
+    };
+    let number = session.id();
+    let seconds = inner.settings.guard_seconds();
+    // While the guard sleeps its session is not idle; `wait_timeout` does not count.
+    let statements = [own_schema::writable_statement(&server.caps), ""];
+    let call = own_schema::guard_call(&server.caps, seconds, statements);
+    let patience = Duration::from_secs_f64(seconds) + budget;
+    *inner.sessions.guard_id.lock().await = Some(number);
+    tokio::spawn(async move {
+        // Its end is seen from the outside: by the named lock, and by what it does.
+        if let Err(e) = session.run("guard", &call, patience).await {
+            tracing::debug!(error = %e, "the guard's call ended");
+        }
+    });
+    // Armed only when the server says that it holds the lock, and sleeps.
+    let until = tokio::time::Instant::now() + budget;
+    loop {
+        let (holder,): (Option<u64>,) = blue.one("see the guard sleep", FIND_GUARD, budget).await?;
+        match holder {
+            Some(id) if id == number => return done(),
+            Some(other) => {
+                return refused(
+                    WhyKind::Refused,
+                    format!("session {other} holds the lock of the guard"),
+                );
+            }
+            None if tokio::time::Instant::now() > until => {
+                return Ok(Answer::Unknown(
+                    "the guard was called and does not hold its lock: is the procedure bleen.guard there (`bleen prepare`), and may the account run it?".to_owned(),
+                ));
+            }
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
+
+/// Ends the guard if it is there, and sees it gone.
+pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let number = *inner.sessions.guard_id.lock().await;
+    if let Some(number) = number {
+        end_session(&mut blue, &inner.settings.blue, number, terms.budget).await?;
+    }
+    let (left,): (Option<u64>,) = blue.one("look for the guard", FIND_GUARD, terms.budget).await?;
+    if let Some(left) = left {
+        end_session(&mut blue, &inner.settings.blue, left, terms.budget).await?;
+    }
+    done()
+}
+
+/// Step 12: the guard told to end and seen gone; then, in the same round trip, whether blue is still sealed, in memory
+/// and persisted, and where it stands.
+pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let Some(number) = *inner.sessions.guard_id.lock().await else {
+        return refused(WhyKind::Refused, "no guard was armed by this run");
+    };
+    match blue
+        .run(
+            "end the guard",
+            &format!("KILL CONNECTION {number}"),
+            terms.budget,
+        )
+        .await
+    {
+        Err(e) if e.code() != Some(1094) => return Err(e),
+        _ => {}
+    }
+    let until = tokio::time::Instant::now() + terms.budget;
+    loop {
+        let seen = sealed_at(inner, &mut blue, number, terms.budget).await?;
+        let gone = matches!(seen, Seen::Sealed { guard_gone: true, .. });
+        if gone || tokio::time::Instant::now() > until {
+            return Ok(Answer::Seen(seen));
+        }
+    }
+}
+
+/// Guard, flags and position in one round trip.
+pub(super) async fn sealed_at(
+    inner: &Inner,
+    blue: &mut Session,
+    guard: u64,
+    budget: Duration,
+) -> Result<Seen, ServerError> {
+    let doing = "see the guard gone and blue sealed";
+    let caps = &inner.settings.blue.caps;
+    let list = sql::process_list(caps);
+    let persisted = if caps.can_persist() && caps.performance_schema {
+        "(SELECT COUNT(*) FROM performance_schema.persisted_variables \
+         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1'))"
+    } else {
+        "1"
+    };
+    let question = format!(
+        "SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
+         {flags} AND {persisted}; {position}",
+        flags = super::seal::sealed_expression(caps),
+        position = stands::question(inner),
+    );
+    let sets = blue.batch(doing, &question, budget).await?;
+    let first = sets.first().and_then(|rows| rows.first());
+    let number = |i: usize| {
+        first
+            .and_then(|row: &Row| row.get_opt::<i64, _>(i))
+            .and_then(Result::ok)
+    };
+    let (Some(gone), Some(sealed)) = (number(0), number(1)) else {
+        return Err(blue.unexpected(doing, "no row"));
+    };
+    let stands = stands::answer(inner, blue, sets.get(1..).unwrap_or_default())?;
+    Ok(Seen::Sealed {
+        guard_gone: gone == 1,
+        sealed: sealed == 1,
+        position: stands.position,
+    })
+}
+
+/// Whether the guard is armed by this run, as an expression for the statement that seals.
+pub(super) async fn alive_expression(inner: &Inner) -> Result<String, ServerError> {
+    match *inner.sessions.guard_id.lock().await {
+        Some(number) => Ok(format!("(IS_USED_LOCK('{GUARD_LOCK}') <=> {number})")),
+        None => Err(ServerError {
+            side: Side::Blue,
+            server: inner.settings.blue.target.address.to_string(),
+            doing: "seal blue".to_owned(),
+            cause: Cause::Refused {
+                code: 0,
+                message: "no guard was armed by this run".to_owned(),
+            },
+        }),
+    }
+}

@@ -1,0 +1,333 @@
+//! Steps 6b to 16 on real servers: what each of the machine's commands sends, and what counts as its answer.
+//!
+//! Must not decide: whether to go on, back out or stop is the machine's. What is decided here is only what was *seen*,
+//! and whether an answer is certain. Nothing here retries a statement that changes something.
+
+mod after;
+mod clock;
+mod facts;
+mod fence;
+mod guard;
+mod hold;
+mod promote;
+mod quiet;
+mod seal;
+mod sessions;
+mod stands;
+mod takeover;
+mod watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch as signal};
+
+use super::error::{Cause, ServerError};
+use super::session::Target;
+use crate::domain::capabilities::{Capabilities, PositionKind};
+use crate::domain::ids::{RunId, Side};
+use crate::domain::machine::{Answer, Command, HoldKind, Seen};
+use crate::domain::outcome::WhyKind;
+use crate::domain::position::FilePosition;
+use crate::engine::ports::{Alarm, Pending, Servers, Terms};
+use crate::playbook::model::{Exec, GateQuery};
+
+pub use facts::Facts;
+pub use sessions::RunLockTaken;
+use sessions::Sessions;
+
+/// One side: where it is, and what it can do.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Address and account.
+    pub target: Target,
+    /// What it can do.
+    pub caps: Capabilities,
+}
+
+/// Everything an attempt has to know before it begins.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The run.
+    pub run: RunId,
+    /// The pair's name.
+    pub pair: String,
+    /// Who started it, and on which machine.
+    pub operator: String,
+    /// The playbook's hash.
+    pub playbook: String,
+    /// The side that serves now.
+    pub blue: Server,
+    /// The side that will.
+    pub green: Server,
+    /// How writers are held.
+    pub hold: HoldKind,
+    /// From the hold's statement to promote confirmed.
+    pub deadline: Duration,
+    /// How long the hold's statement may wait before it is given up.
+    pub hold_wait: Duration,
+    /// What the guard waits beyond the lease.
+    pub guard_margin: Duration,
+    /// How long sessions left on blue may stay idle after the release.
+    pub idle_grace: Duration,
+    /// How long a statement may take to answer outside of waits.
+    pub answer: Duration,
+    /// Whether a SELECT in the way of the hold may be ended.
+    pub end_selects: bool,
+    /// Whether sessions of accounts that write through read-only may be ended under the hold.
+    pub end_privileged: bool,
+    /// The gate queries that are run at the fence.
+    pub fence_queries: Vec<GateQuery>,
+    /// What points the traffic at green.
+    pub routes: Vec<Exec>,
+}
+
+impl Settings {
+    /// How positions of this pair are written.
+    #[must_use]
+    pub fn position_kind(&self) -> PositionKind {
+        Capabilities::pair_position_kind(&self.blue.caps, &self.green.caps)
+    }
+
+    /// The lease of the holding session in whole seconds, as `wait_timeout` takes it: rounded up, at least one.
+    #[must_use]
+    pub fn lease_seconds(&self, left: Duration) -> u64 {
+        left.as_secs() + u64::from(left.subsec_nanos() > 0 || left.as_secs() == 0)
+    }
+
+    /// How long the guard sleeps: the lease, and the margin for a statement that runs at its end (DESIGN, Guard).
+    #[must_use]
+    pub fn guard_seconds(&self) -> f64 {
+        let lease = Duration::from_secs(self.lease_seconds(self.deadline));
+        (lease + self.guard_margin.max(Self::LEAST_MARGIN)).as_secs_f64()
+    }
+
+    /// The longest time the hold's or seal's statement may wait inside the server (`lock_wait_timeout`, whole
+    /// seconds) plus two seconds.
+    pub const LEAST_MARGIN: Duration = Duration::from_secs(LOCK_WAIT_SECONDS + 2);
+}
+
+/// `lock_wait_timeout` of the holding session: the smallest that servers take.
+const LOCK_WAIT_SECONDS: u64 = 1;
+
+/// The sessions and watchers of one attempt, as the engine's port.
+pub struct SwitchServers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    facts: Mutex<Facts>,
+    sessions: Sessions,
+    clocks: clock::Clocks,
+    alarm: signal::Sender<Option<Alarm>>,
+    seen_in_the_way: Mutex<Option<String>>,
+    /// Set while green is waited for: the watcher of green then looks more often.
+    draining: Notify,
+    released_at: Mutex<Option<Instant>>,
+    fence_file: Mutex<Option<FilePosition>>,
+    locked_tables: Mutex<Vec<String>>,
+}
+
+impl SwitchServers {
+    /// Opens every session that the attempt needs, takes the run lock on both servers, measures both clocks, and writes
+    /// down on blue what would have to be put back.
+    ///
+    /// # Errors
+    /// A session that cannot be opened, a lock that another run holds ([`OpenError::Locked`]), a value that cannot be
+    /// read. Nothing has changed then but the lock, which ends with its session.
+    pub async fn open(settings: Settings) -> Result<Self, OpenError> {
+        let budget = settings.answer;
+        let sessions = Sessions::open(&settings, budget).await?;
+        let facts = facts::read(&settings, &sessions, budget).await?;
+        facts::write(&settings, &sessions, &facts, budget).await?;
+        Self::assemble(settings, sessions, facts).await
+    }
+
+    /// Opens the sessions for taking over an earlier run, with what that run wrote down.
+    ///
+    /// # Errors
+    /// As [`SwitchServers::open`].
+    pub async fn take_over(settings: Settings, facts: Facts) -> Result<Self, OpenError> {
+        let budget = settings.answer;
+        let sessions = Sessions::open_for_takeover(&settings, &facts, budget).await?;
+        Self::assemble(settings, sessions, facts).await
+    }
+
+    async fn assemble(settings: Settings, sessions: Sessions, facts: Facts) -> Result<Self, OpenError> {
+        let clocks = clock::Clocks::measure(&sessions, settings.answer).await?;
+        let inner = Arc::new(Inner {
+            settings,
+            facts: Mutex::new(facts),
+            sessions,
+            clocks,
+            alarm: signal::channel(None).0,
+            seen_in_the_way: Mutex::new(None),
+            draining: Notify::new(),
+            released_at: Mutex::new(None),
+            fence_file: Mutex::new(None),
+            locked_tables: Mutex::new(Vec::new()),
+        });
+        watch::start(&inner).await;
+        Ok(Self { inner })
+    }
+
+    /// Writes the run's outcome where the servers keep it: on green if it was promoted, else on blue.
+    ///
+    /// # Errors
+    /// The row could not be written. The outcome stands all the same.
+    pub async fn close_run(&self, outcome: &str, promoted: bool) -> Result<(), ServerError> {
+        let side = if promoted { Side::Green } else { Side::Blue };
+        facts::close_run(&self.inner, side, outcome).await
+    }
+
+    /// What the run wrote down.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.inner.facts().clone()
+    }
+}
+
+/// Why the sessions of an attempt could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A server refused or did not answer.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Another run holds the pair.
+    #[error(transparent)]
+    Locked(#[from] RunLockTaken),
+}
+
+impl Inner {
+    fn facts(&self) -> std::sync::MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn server(&self, side: Side) -> &Server {
+        match side {
+            Side::Blue => &self.settings.blue,
+            Side::Green => &self.settings.green,
+        }
+    }
+
+    fn fence_file(&self) -> Option<FilePosition> {
+        self.fence_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_fence_file(&self, file: FilePosition) {
+        *self.fence_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn locked_tables(&self) -> Vec<String> {
+        self.locked_tables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_locked_tables(&self, tables: Vec<String>) {
+        *self.locked_tables.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+    }
+
+    fn raise(&self, alarm: Alarm) {
+        self.alarm.send_replace(Some(alarm));
+    }
+
+    fn set_in_the_way(&self, seen: Option<String>) {
+        *self
+            .seen_in_the_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+
+    async fn perform(self: Arc<Self>, command: Command, terms: Terms) -> Answer {
+        let result = match &command {
+            Command::Quiet => quiet::quiet(&self, terms).await,
+            Command::PutBack => quiet::put_back(&self, terms).await,
+            Command::ArmGuard => guard::arm(&self, terms).await,
+            Command::Disarm => guard::disarm(&self, terms).await,
+            Command::EndGuard => guard::end(&self, terms).await,
+            Command::TakeHold => hold::take(&self, terms).await,
+            Command::GiveUpHold => hold::give_up(&self, terms).await,
+            Command::EndHolder => hold::end(&self, terms).await,
+            Command::ReadFence => fence::read(&self, terms).await,
+            Command::Drain { to } => fence::drain(&self, to, terms).await,
+            Command::DrainSealed { to } => fence::drain_sealed(&self, to, terms).await,
+            Command::ReadMoved { to } => fence::read_moved(&self, to, terms).await,
+            Command::Reprove => fence::reprove(&self, terms).await,
+            Command::Seal => seal::seal(&self, terms).await,
+            Command::Unseal => seal::unseal(&self, terms).await,
+            Command::Reseal => seal::reseal(&self, terms).await,
+            Command::Promote => promote::promote(&self, terms).await,
+            Command::EndPromoter => promote::end(&self, terms).await,
+            Command::ReadGreen => promote::read(&self, terms).await,
+            Command::Reopen => promote::reopen(&self, terms).await,
+            Command::WriteEpoch => promote::write_epoch(&self, terms).await,
+            Command::EndEarlierSessions => takeover::end_earlier_sessions(&self, terms).await,
+            Command::Route => after::route(&self, terms).await,
+            Command::Release => after::release(&self, terms).await,
+            Command::Confirm => after::confirm(&self, terms).await,
+        };
+        result.unwrap_or_else(|e| answer(&e))
+    }
+}
+
+/// What an error leaves known. An answer of the server is certain; a lost one is not.
+fn answer(error: &ServerError) -> Answer {
+    if error.is_unknown() {
+        Answer::Unknown(error.to_string())
+    } else {
+        Answer::Refused(WhyKind::Refused, error.to_string())
+    }
+}
+
+fn done() -> Result<Answer, ServerError> {
+    Ok(Answer::Seen(Seen::Done))
+}
+
+fn refused(kind: WhyKind, detail: impl Into<String>) -> Result<Answer, ServerError> {
+    Ok(Answer::Refused(kind, detail.into()))
+}
+
+fn lost(side: Side, doing: &str, why: &str) -> ServerError {
+    ServerError {
+        side,
+        server: "-".to_owned(),
+        doing: doing.to_owned(),
+        cause: Cause::Lost(why.to_owned()),
+    }
+}
+
+impl Servers for SwitchServers {
+    fn perform(&self, command: Command, terms: Terms) -> Pending<Answer> {
+        Box::pin(Arc::clone(&self.inner).perform(command, terms))
+    }
+
+    fn alarm(&self) -> Pending<Alarm> {
+        let mut receiver = self.inner.alarm.subscribe();
+        Box::pin(async move {
+            loop {
+                let seen = receiver.borrow_and_update().clone();
+                if let Some(alarm) = seen {
+                    return alarm;
+                }
+                if receiver.changed().await.is_err() {
+                    // No watcher is left; the commands' own answers tell.
+                    return std::future::pending().await;
+                }
+            }
+        })
+    }
+
+    fn in_the_way(&self) -> Option<String> {
+        self.inner
+            .seen_in_the_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,202 @@
+//! Step 13: the one statement that opens green, and what green shows of it.
+
+use super::sessions::end_session;
+use super::{Inner, answer, done, facts, hold, lost, refused, seal};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::own_schema;
+use crate::adapters::mysql::quote;
+use crate::domain::capabilities::Capabilities;
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, Seen};
+use crate::domain::outcome::WhyKind;
+use crate::engine::ports::Terms;
+
+/// The statement that opens green, if `in_time` is 1 when green evaluates it. `IF` and not a bare comparison: NULL
+/// would open. Both flags are named: what is persisted is kept apart for each.
+fn statement(caps: &Capabilities, in_time: &str) -> String {
+    let shut = format!("IF({in_time}, 0, 1)");
+    let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
+    if caps.super_read_only {
+        format!("SET {scope} super_read_only = {shut}, {scope} read_only = {shut}")
+    } else {
+        format!("SET {scope} read_only = {shut}")
+    }
+}
+
+pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let caps = &inner.settings.green.caps;
+    let Some(deadline) = terms.deadline else {
+        return refused(WhyKind::Refused, "promote without a deadline");
+    };
+    let statement = statement(caps, &inner.clocks.in_time(Side::Green, deadline));
+    let mut slot = inner.sessions.promote.lock().await;
+    let Some(session) = slot.as_mut() else {
+        return Err(lost(
+            Side::Green,
+            "promote green",
+            "the promoting session is gone",
+        ));
+    };
+    let all = format!(
+        "{statement}; SELECT {}, {}",
+        accepts_expression(caps),
+        seal::sealed_expression(caps)
+    );
+    let sets = match session.batch("promote green", &all, terms.budget).await {
+        Ok(sets) => sets,
+        Err(e) if e.is_unknown() => return Err(e),
+        // An error may come from the second half; only the flags tell whether the first took effect.
+        Err(e) => {
+            let (open,): (i64,) = session
+                .one(
+                    "read green's flags",
+                    &format!("SELECT {}", accepts_expression(caps)),
+                    terms.budget,
+                )
+                .await
+                .map_err(|again| lost(Side::Green, "promote green", &format!("{e}; {again}")))?;
+            if open == 0 {
+                return Ok(answer(&e));
+            }
+            return Ok(green(false, false));
+        }
+    };
+    let value = |i: usize| {
+        sets.last()
+            .and_then(|rows| rows.first())
+            .and_then(|row| row.get_opt::<i64, _>(i))
+            .and_then(Result::ok)
+    };
+    match (value(0), value(1)) {
+        (Some(1), _) => Ok(green(false, false)),
+        (Some(0), shut) => {
+            if shut == Some(0) {
+                // One of two flags opened and the other came late. Nobody writes; both are shut again.
+                let shut = "SET PERSIST super_read_only = 1";
+                session.run("shut green's other flag", shut, terms.budget).await?;
+            }
+            refused(
+                WhyKind::DeadlineMissed,
+                "the deadline had passed on green's clock when promote arrived: green refused it",
+            )
+        }
+        _ => Err(session.unexpected("promote green", "no flags")),
+    }
+}
+
+/// An expression that is 1 while the server accepts an ordinary account's writes.
+fn accepts_expression(_: &Capabilities) -> &'static str {
+    "(@@GLOBAL.read_only IN ('OFF', '0'))"
+}
+
+fn green(read_only: bool, epoch: bool) -> Answer {
+    Answer::Seen(Seen::Green {
+        read_only,
+        epoch,
+        own: None,
+        blue_sealed: None,
+    })
+}
+
+pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let number = inner.sessions.promote_id;
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    if number != 0 && hold::is_ours(inner, &mut green, number, terms.budget).await? {
+        end_session(&mut green, &inner.settings.green, number, terms.budget).await?;
+    }
+    drop(green);
+    *inner.sessions.promote.lock().await = None;
+    done()
+}
+
+/// Flags, epoch row, and whether green wrote anything itself. When resuming, blue's flags too.
+pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let caps = &inner.settings.green.caps;
+    let blue_sealed = {
+        let mut blue = inner.control(Side::Blue, terms.budget).await;
+        match blue.as_mut() {
+            Ok(blue) => {
+                let question = format!("SELECT {}", seal::sealed_expression(&inner.settings.blue.caps));
+                blue.one::<(i64,)>("read blue's flags", &question, terms.budget)
+                    .await
+                    .ok()
+                    .map(|(s,)| s == 1)
+            }
+            Err(_) => None,
+        }
+    };
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    let (open,): (i64,) = green
+        .one(
+            "read green's flags",
+            &format!("SELECT {}", accepts_expression(caps)),
+            terms.budget,
+        )
+        .await?;
+    let epoch = green
+        .one::<(i64,)>(
+            "look for the epoch row",
+            &own_schema::epoch_question(&inner.settings.run),
+            terms.budget,
+        )
+        .await;
+    let epoch = match epoch {
+        Ok((count,)) => count > 0,
+        Err(e) if own_schema::is_missing(&e) => false,
+        Err(e) => return Err(e),
+    };
+    let own = facts::own_part(&mut green, &inner.settings.green, terms.budget).await?;
+    let before = inner.facts().green_own.clone();
+    let own = (own != before).then(|| format!("`{own}`, before the run `{before}`"));
+    Ok(Answer::Seen(Seen::Green {
+        read_only: open == 0,
+        epoch,
+        own,
+        blue_sealed,
+    }))
+}
+
+/// The epoch row, only while green is open: bleen's account may write through read-only on some servers, and a row
+/// there would say that green was promoted when it was not.
+pub(super) async fn write_epoch(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let fence = inner.fence_file().map_or_else(String::new, |f| f.to_string());
+    let label = inner.facts().green_label.clone();
+    let insert = own_schema::epoch_statement(&inner.settings.run, &label, &fence);
+    let guarded = format!(
+        "{insert} HAVING {}",
+        accepts_expression(&inner.settings.green.caps)
+    );
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    green.run("write the epoch row", &guarded, terms.budget).await?;
+    let (count,): (i64,) = green
+        .one(
+            "look for the epoch row",
+            &own_schema::epoch_question(&inner.settings.run),
+            terms.budget,
+        )
+        .await?;
+    if count == 0 {
+        return refused(
+            WhyKind::Refused,
+            format!(
+                "green is read-only, the epoch row of {} is not written",
+                quote::text(inner.settings.run.as_str())
+            ),
+        );
+    }
+    done()
+}
+
+/// Green restarted after promote and came back read-only. Blue is sealed, so it may only be opened again.
+pub(super) async fn reopen(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let caps = &inner.settings.green.caps;
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    green
+        .run(
+            "open green again",
+            own_schema::writable_statement(caps),
+            terms.budget,
+        )
+        .await?;
+    done()
+}

@@ -1,0 +1,120 @@
+//! Step 6b: what would write on blue although it is sealed is stopped, and put back on every way out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Inner, done, facts};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::quote;
+use crate::adapters::mysql::survey::privileged;
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, Seen};
+use crate::domain::outcome::Debt;
+use crate::domain::step::Step;
+use crate::engine::ports::Terms;
+
+pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let budget = terms.budget;
+    if inner.settings.end_privileged {
+        lock_privileged(inner, budget).await?;
+    }
+    // What is put back stands in the run's row already: the facts were written when the sessions were opened.
+    let scheduler = inner.facts().event_scheduler.clone();
+    if scheduler == "ON" {
+        let mut blue = inner.control(Side::Blue, budget).await?;
+        blue.run(
+            "stop the event scheduler",
+            "SET GLOBAL event_scheduler = OFF",
+            budget,
+        )
+        .await?;
+    }
+    done()
+}
+
+/// Accounts that write through read-only may not log in until the switch is confirmed; their open sessions are ended
+/// under the hold. The locks are not written to the binlog: green's accounts stay as they are.
+async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
+    let server = &inner.settings.blue;
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    let accounts = privileged::accounts(&mut blue, &server.caps.version, budget).await?;
+    let (own,): (String,) = blue
+        .one("read the own account", "SELECT CURRENT_USER()", budget)
+        .await?;
+    let names: Vec<String> = accounts
+        .iter()
+        .filter(|a| format!("{}@{}", a.user, a.host) != own)
+        .map(|a| quote::account(&a.user, &a.host))
+        .collect();
+    drop(blue);
+    if names.is_empty() {
+        return Ok(());
+    }
+    inner.facts().locked_accounts.clone_from(&names);
+    facts::renew(inner, "quiet", budget).await?;
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    let sql = format!(
+        "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT LOCK; SET SESSION sql_log_bin = 1",
+        names.join(" ACCOUNT LOCK, ")
+    );
+    blue.run("lock the accounts that write through read-only", &sql, budget)
+        .await
+}
+
+/// The numbers of sessions on blue that write through read-only, without those of this run.
+pub(super) async fn privileged_sessions(inner: &Inner, budget: Duration) -> Result<Vec<u64>, ServerError> {
+    let server = &inner.settings.blue;
+    if privileged::sealed_for_all(&server.caps.version) {
+        return Ok(Vec::new());
+    }
+    let own: BTreeSet<u64> = inner.facts().blue_sessions.iter().copied().collect();
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    let seen = privileged::read(&mut blue, &server.caps.version, &own, budget).await?;
+    Ok(seen
+        .sessions
+        .iter()
+        .map(|s| s.id)
+        .filter(|id| !own.contains(id))
+        .collect())
+}
+
+pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let budget = terms.budget;
+    let (scheduler, locked) = {
+        let facts = inner.facts();
+        (facts.event_scheduler.clone(), facts.locked_accounts.clone())
+    };
+    let mut left = Vec::new();
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    if scheduler == "ON" {
+        let sql = "SET GLOBAL event_scheduler = ON";
+        if let Err(e) = blue.run("start the event scheduler", sql, budget).await {
+            if e.is_unknown() {
+                return Err(e);
+            }
+            left.push(Debt {
+                step: Step::Undo,
+                what: format!("on blue: {sql}; ({e})"),
+            });
+        }
+    }
+    if !locked.is_empty() {
+        let sql = format!(
+            "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
+            locked.join(" ACCOUNT UNLOCK, ")
+        );
+        if let Err(e) = blue
+            .run("unlock the accounts that write through read-only", &sql, budget)
+            .await
+        {
+            if e.is_unknown() {
+                return Err(e);
+            }
+            left.push(Debt {
+                step: Step::Undo,
+                what: format!("on blue: {sql}; ({e})"),
+            });
+        }
+    }
+    Ok(Answer::Seen(Seen::Left(left)))
+}

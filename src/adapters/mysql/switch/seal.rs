@@ -1,0 +1,187 @@
+//! Step 11 and its undo: blue durably read-only, and writable again.
+
+use std::time::Instant;
+
+use super::{Inner, done, guard, hold, lost, refused};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::own_schema;
+use crate::adapters::mysql::quote;
+use crate::adapters::mysql::sql;
+use crate::domain::capabilities::Capabilities;
+use crate::domain::ids::Side;
+use crate::domain::machine::{Answer, HoldKind};
+use crate::domain::outcome::WhyKind;
+use crate::engine::ports::Terms;
+
+/// An expression that is 1 while the server refuses the application's writes: both flags where it has two. Written so
+/// that it holds for numbers and for the words of MariaDB 12.
+pub(super) fn sealed_expression(caps: &Capabilities) -> &'static str {
+    if caps.super_read_only {
+        "(@@GLOBAL.read_only NOT IN ('OFF', '0') AND @@GLOBAL.super_read_only NOT IN ('OFF', '0'))"
+    } else {
+        "(@@GLOBAL.read_only NOT IN ('OFF', '0'))"
+    }
+}
+
+/// The flag that seals, with the scope that also holds over a restart where there is one.
+fn flag(caps: &Capabilities) -> (&'static str, &'static str) {
+    let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
+    (
+        scope,
+        if caps.super_read_only {
+            "super_read_only"
+        } else {
+            "read_only"
+        },
+    )
+}
+
+/// Seals only if the guard is alive and the deadline has not passed, both as the server itself sees them in the same
+/// statement; else it leaves the flag as it is.
+pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let caps = &inner.settings.blue.caps;
+    let (scope, flag) = flag(caps);
+    let alive = guard::alive_expression(inner).await?;
+    let in_time = terms.deadline.map_or_else(
+        || "1".to_owned(),
+        |d: Instant| inner.clocks.in_time(Side::Blue, d),
+    );
+    let statement = format!(
+        "SET {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
+        sealed = sealed_expression(caps)
+    );
+    let green_is_free = green_is_free(inner, terms).await?;
+    if let Some(lock) = green_is_free {
+        return refused(WhyKind::Refused, format!("green is locked: {lock}"));
+    }
+    let sets = match inner.settings.hold {
+        // 1192: a session that has locked tables cannot set read-only. The control session does, and whether the hold
+        // lasted is seen by the position, which the disarm reads again.
+        HoldKind::Tables => {
+            let mut blue = inner.control(Side::Blue, terms.budget).await?;
+            blue.batch("seal blue", &statement, terms.budget).await?
+        }
+        HoldKind::Lock | HoldKind::Refuse => {
+            let mut slot = inner.sessions.hold.lock().await;
+            let Some(session) = slot.as_mut() else {
+                return Err(lost(Side::Blue, "seal blue", "the holding session is gone"));
+            };
+            let statement = format!("{}; {statement}", hold::lease(inner, terms));
+            session.batch("seal blue", &statement, terms.budget).await?
+        }
+    };
+    let sealed = sets
+        .last()
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.get_opt::<i64, _>(0))
+        .and_then(Result::ok);
+    if sealed != Some(1) {
+        return refused(
+            WhyKind::HoldLost,
+            "blue did not seal: the guard was gone or the deadline had passed",
+        );
+    }
+    if inner.settings.hold == HoldKind::Tables {
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        if !hold::is_ours(inner, &mut blue, inner.sessions.hold_id, terms.budget).await? {
+            return refused(
+                WhyKind::HoldLost,
+                "the holding session ended before blue was sealed",
+            );
+        }
+    }
+    done()
+}
+
+/// Whether somebody holds a global read lock or a backup lock on green, which promote would not lift.
+async fn green_is_free(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
+    let caps = &inner.settings.green.caps;
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    if caps.metadata_locks && caps.super_read_only {
+        let question = "SELECT CONCAT(l.OBJECT_TYPE, ' ', l.LOCK_TYPE, ' held by session ', t.PROCESSLIST_ID) \
+                        FROM performance_schema.metadata_locks l JOIN performance_schema.threads t \
+                        ON t.THREAD_ID = l.OWNER_THREAD_ID \
+                        WHERE l.OBJECT_TYPE IN ('GLOBAL', 'BACKUP LOCK') AND l.LOCK_TYPE = 'SHARED' \
+                        AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID <> CONNECTION_ID() LIMIT 1";
+        let rows: Vec<(String,)> = green
+            .rows("look for locks on green", question, terms.budget)
+            .await?;
+        return Ok(rows.into_iter().next().map(|(text,)| text));
+    }
+    // Elsewhere a lock shows as green's applier waiting for it; the drain has just shown that it does not.
+    let list = sql::process_list(caps);
+    let question = format!(
+        "SELECT CONCAT('session ', ID, ': ', STATE) FROM {list} WHERE STATE LIKE 'Waiting for backup lock%' \
+         OR STATE LIKE 'Waiting for global read lock%' LIMIT 1"
+    );
+    let rows: Vec<(String,)> = green
+        .rows("look for locks on green", &question, terms.budget)
+        .await?;
+    Ok(rows.into_iter().next().map(|(text,)| text))
+}
+
+/// Opens blue: both flags off, what was persisted put back as it was. On the holding session while that still has the
+/// lock, so that the waiting writers never meet a read-only server; else from the control session, and there only
+/// while the run lock is still ours.
+pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let caps = &inner.settings.blue.caps;
+    let read_back = format!("SELECT {}", sealed_expression(caps));
+    let put_back = put_back_persisted(inner);
+    let mut slot = inner.sessions.hold.lock().await;
+    let sets = match slot.as_mut() {
+        Some(session) if !session.is_spent() && inner.settings.hold != HoldKind::Tables => {
+            let open = own_schema::writable_statement(caps);
+            let all = format!("{}; {open}; {put_back}{read_back}", hold::lease(inner, terms));
+            session.batch("open blue again", &all, terms.budget).await?
+        }
+        _ => {
+            drop(slot);
+            let ours = inner.still_ours(Side::Blue).await;
+            let open = own_schema::writable_statement(caps).replace(" = 0", &format!(" = IF({ours}, 0, 1)"));
+            let mut blue = inner.control(Side::Blue, terms.budget).await?;
+            blue.batch(
+                "open blue again",
+                &format!("{open}; {put_back}{read_back}"),
+                terms.budget,
+            )
+            .await?
+        }
+    };
+    let sealed = sets
+        .last()
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.get_opt::<i64, _>(0))
+        .and_then(Result::ok);
+    match sealed {
+        Some(0) => done(),
+        _ => refused(
+            WhyKind::Refused,
+            "blue is still read-only after it was opened: another bleen may own the run",
+        ),
+    }
+}
+
+/// The statements that make what is persisted as it was before, each ended by `; `.
+fn put_back_persisted(inner: &Inner) -> String {
+    if !inner.settings.blue.caps.persist {
+        return String::new();
+    }
+    let before = inner.facts().blue_persisted.clone();
+    let one = |name: &str, value: &Option<String>| match value {
+        Some(value) => format!("SET PERSIST_ONLY {name} = {}; ", quote::text(value)),
+        None => format!("RESET PERSIST IF EXISTS {name}; "),
+    };
+    one("read_only", &before.read_only) + &one("super_read_only", &before.super_read_only)
+}
+
+/// Green serves and blue came back writable: shut it, wherever the guard is.
+pub(super) async fn reseal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    guard::end(inner, terms).await?;
+    let caps = &inner.settings.blue.caps;
+    let (scope, flag) = flag(caps);
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let statement = format!("SET {scope} {flag} = 1; SELECT {}", sealed_expression(caps));
+    let sets = blue.batch("seal blue again", &statement, terms.budget).await?;
+    drop(sets);
+    done()
+}

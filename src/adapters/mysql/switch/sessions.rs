@@ -1,0 +1,366 @@
+//! The sessions of an attempt, opened before the hold, and the run lock.
+//!
+//! Sessions that hold, seal or promote are never reopened within an attempt. Only the control sessions are, for
+//! undoing; and whoever reopens one must still be the owner of the run lock.
+
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{Facts, Inner, OpenError, Server, Settings};
+use crate::adapters::mysql::error::{Cause, ServerError};
+use crate::adapters::mysql::session::{Purpose, Session};
+use crate::adapters::mysql::sql;
+use crate::domain::ids::{RunId, Side};
+
+/// The named lock that a run holds on both servers.
+pub(super) const RUN_LOCK: &str = "bleen.run";
+
+/// A run whose lock session was silent for this long is taken for dead or frozen; a living one speaks every second.
+pub const SILENT_SECONDS: u64 = 5;
+
+/// How often the lock's session speaks.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// `wait_timeout` of the lock's session.
+const LOCK_IDLE_SECONDS: u64 = 60;
+
+/// Another run holds the pair.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "another run of bleen holds {side}: session {session}, account {account}, silent for {silent} s. \
+     Wait for it, or `bleen resume` it if it is dead"
+)]
+pub struct RunLockTaken {
+    /// The side on which the lock is held.
+    pub side: Side,
+    /// The session that holds it.
+    pub session: u64,
+    /// Its account and host.
+    pub account: String,
+    /// Seconds since it last spoke.
+    pub silent: u64,
+}
+
+pub(super) struct Control {
+    session: Mutex<Session>,
+    lock: Mutex<LockOwner>,
+}
+
+struct LockOwner {
+    /// The number of the session that holds the run lock for us.
+    id: u64,
+    session: Option<Session>,
+}
+
+pub(super) struct SideSessions {
+    pub control: Control,
+}
+
+pub(super) struct Sessions {
+    pub blue: SideSessions,
+    pub green: SideSessions,
+    /// Holds the writers; seals.
+    pub hold: Mutex<Option<Session>>,
+    /// The guard's session while it is not yet called.
+    pub guard: Mutex<Option<Session>>,
+    /// The number of the guard's session once it was called.
+    pub guard_id: Mutex<Option<u64>>,
+    /// Waits on green.
+    pub drain: Mutex<Option<Session>>,
+    /// Opens green.
+    pub promote: Mutex<Option<Session>>,
+    pub hold_id: u64,
+    pub promote_id: u64,
+}
+
+fn purpose(run: &RunId, role: &'static str) -> Purpose {
+    Purpose {
+        run: Some(run.clone()),
+        role,
+    }
+}
+
+async fn open(
+    server: &Server,
+    run: &RunId,
+    role: &'static str,
+    budget: Duration,
+) -> Result<Session, ServerError> {
+    match Session::open(&server.target, &purpose(run, role), budget).await {
+        // Connections used up: the spare address is there for just that.
+        Err(e) if matches!(e.cause, Cause::Unreachable(_)) => match &server.target.spare_address {
+            Some(spare) => Session::open_at(&server.target, spare, &purpose(run, role), budget).await,
+            None => Err(e),
+        },
+        other => other,
+    }
+}
+
+impl Sessions {
+    pub async fn open(settings: &Settings, budget: Duration) -> Result<Self, OpenError> {
+        let run = &settings.run;
+        let (blue, green) = (&settings.blue, &settings.green);
+        let blue_control = control(blue, run, false, budget).await?;
+        let green_control = control(green, run, false, budget).await?;
+        let hold = open(blue, run, "hold", budget).await?;
+        let guard = open(blue, run, "guard", budget).await?;
+        let drain = open(green, run, "drain", budget).await?;
+        let promote = open(green, run, "promote", budget).await?;
+        Ok(Self {
+            hold_id: hold.id(),
+            promote_id: promote.id(),
+            blue: SideSessions {
+                control: blue_control,
+            },
+            green: SideSessions {
+                control: green_control,
+            },
+            hold: Mutex::new(Some(hold)),
+            guard: Mutex::new(Some(guard)),
+            guard_id: Mutex::new(None),
+            drain: Mutex::new(Some(drain)),
+            promote: Mutex::new(Some(promote)),
+        })
+    }
+
+    /// Only control sessions: what has to be undone needs no more. The lock of a silent run is taken from it.
+    pub async fn open_for_takeover(
+        settings: &Settings,
+        facts: &Facts,
+        budget: Duration,
+    ) -> Result<Self, OpenError> {
+        let blue_control = control(&settings.blue, &settings.run, true, budget).await?;
+        let green_control = control(&settings.green, &settings.run, true, budget).await?;
+        Ok(Self {
+            hold_id: facts.hold_session,
+            promote_id: facts.promote_session,
+            blue: SideSessions {
+                control: blue_control,
+            },
+            green: SideSessions {
+                control: green_control,
+            },
+            hold: Mutex::new(None),
+            guard: Mutex::new(None),
+            guard_id: Mutex::new(None),
+            drain: Mutex::new(None),
+            promote: Mutex::new(None),
+        })
+    }
+
+    fn side(&self, side: Side) -> &SideSessions {
+        match side {
+            Side::Blue => &self.blue,
+            Side::Green => &self.green,
+        }
+    }
+
+    /// The control session as it was opened, for reading before the attempt begins.
+    pub async fn first_control(&self, side: Side) -> MutexGuard<'_, Session> {
+        self.side(side).control.session.lock().await
+    }
+
+    /// The numbers of every session of this run on a side.
+    pub async fn numbers(&self, side: Side) -> Vec<u64> {
+        let control = &self.side(side).control;
+        let mut numbers = vec![control.session.lock().await.id(), control.lock.lock().await.id];
+        let others = match side {
+            Side::Blue => [&self.hold, &self.guard],
+            Side::Green => [&self.drain, &self.promote],
+        };
+        for other in others {
+            numbers.extend(other.lock().await.as_ref().map(Session::id));
+        }
+        numbers
+    }
+}
+
+/// Opens the control session of a side and takes the run lock on a session of its own.
+async fn control(
+    server: &Server,
+    run: &RunId,
+    take_from_silent: bool,
+    budget: Duration,
+) -> Result<Control, OpenError> {
+    let mut session = open(server, run, "control", budget).await?;
+    let mut lock = open(server, run, "lock", budget).await?;
+    let idle = format!("SET SESSION wait_timeout = {LOCK_IDLE_SECONDS}");
+    lock.run("keep the run lock's session alive", &idle, budget)
+        .await?;
+    for try_again in [take_from_silent, false] {
+        let (got,): (Option<i64>,) = lock
+            .one(
+                "take the run lock",
+                &format!("SELECT GET_LOCK('{RUN_LOCK}', 0)"),
+                budget,
+            )
+            .await?;
+        if got == Some(1) {
+            let id = lock.id();
+            return Ok(Control {
+                session: Mutex::new(session),
+                lock: Mutex::new(LockOwner {
+                    id,
+                    session: Some(lock),
+                }),
+            });
+        }
+        let Some(taken) = holder(server, &mut session, budget).await? else {
+            continue;
+        };
+        if !try_again || taken.silent < SILENT_SECONDS {
+            return Err(taken.into());
+        }
+        end_session(&mut session, server, taken.session, budget).await?;
+    }
+    let taken = holder(server, &mut session, budget).await?;
+    Err(taken
+        .unwrap_or(RunLockTaken {
+            side: server.target.side,
+            session: 0,
+            account: "unknown".to_owned(),
+            silent: 0,
+        })
+        .into())
+}
+
+/// Who holds the run lock on a server, if anybody does.
+pub(super) async fn holder(
+    server: &Server,
+    session: &mut Session,
+    budget: Duration,
+) -> Result<Option<RunLockTaken>, ServerError> {
+    let list = sql::process_list(&server.caps);
+    let question =
+        format!("SELECT ID, CONCAT(USER, '@', HOST), TIME FROM {list} WHERE ID = IS_USED_LOCK('{RUN_LOCK}')");
+    let rows: Vec<(u64, String, Option<i64>)> = session
+        .rows("see who holds the run lock", &question, budget)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .next()
+        .map(|(session, account, time)| RunLockTaken {
+            side: server.target.side,
+            session,
+            account,
+            silent: u64::try_from(time.unwrap_or(0)).unwrap_or(0),
+        }))
+}
+
+/// Ends a session and waits until it is gone. One that is gone already is fine.
+///
+/// # Errors
+/// It is still there when `budget` is over ([`Cause::TimedOut`] of nothing sent: reported as refused), or the server
+/// could not be asked.
+pub(super) async fn end_session(
+    session: &mut Session,
+    server: &Server,
+    number: u64,
+    budget: Duration,
+) -> Result<(), ServerError> {
+    let doing = format!("end session {number} and see it gone");
+    match session
+        .run(&doing, &format!("KILL CONNECTION {number}"), budget)
+        .await
+    {
+        // 1094: no such thread.
+        Err(e) if e.code() != Some(1094) => return Err(e),
+        _ => {}
+    }
+    let list = sql::process_list(&server.caps);
+    let question = format!("SELECT COUNT(*) FROM {list} WHERE ID = {number}");
+    let until = tokio::time::Instant::now() + budget;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        let (left,): (u64,) = session.one(&doing, &question, budget).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() + pause > until {
+            return Err(ServerError {
+                side: server.target.side,
+                server: server.target.address.to_string(),
+                doing,
+                cause: Cause::Refused {
+                    code: 0,
+                    message: "it is still there".to_owned(),
+                },
+            });
+        }
+        // The server ends it when its thread looks; there is nothing to wait on but the list itself.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+impl Inner {
+    /// The control session of a side; reopened if it was lost, but only while the run lock is still ours.
+    pub(super) async fn control(
+        &self,
+        side: Side,
+        budget: Duration,
+    ) -> Result<MutexGuard<'_, Session>, ServerError> {
+        let control = &self.sessions.side(side).control;
+        let mut session = control.session.lock().await;
+        if !session.is_spent() {
+            return Ok(session);
+        }
+        let server = self.server(side);
+        let mut fresh = open(server, &self.settings.run, "control", budget).await?;
+        let mut owner = control.lock.lock().await;
+        let question = format!("SELECT IS_USED_LOCK('{RUN_LOCK}')");
+        let (holder,): (Option<u64>,) = fresh.one("see who holds the run lock", &question, budget).await?;
+        match holder {
+            Some(id) if id == owner.id => {}
+            Some(id) => {
+                return Err(ServerError {
+                    side,
+                    server: server.target.address.to_string(),
+                    doing: "go on with this run".to_owned(),
+                    cause: Cause::Refused {
+                        code: 0,
+                        message: format!("session {id} holds the run lock: another bleen has taken over"),
+                    },
+                });
+            }
+            None => {
+                // The lock's session died with the server or the network. Nobody else took it: it is taken again.
+                let sql = format!("SELECT GET_LOCK('{RUN_LOCK}', 0)");
+                let (got,): (Option<i64>,) = fresh.one("take the run lock again", &sql, budget).await?;
+                if got != Some(1) {
+                    return Err(super::lost(
+                        side,
+                        "take the run lock again",
+                        "another session was quicker",
+                    ));
+                }
+                owner.id = fresh.id();
+                owner.session = None;
+            }
+        }
+        *session = fresh;
+        Ok(session)
+    }
+
+    /// An expression that is 1 on a side only while this run still owns the run lock there.
+    pub(super) async fn still_ours(&self, side: Side) -> String {
+        let id = self.sessions.side(side).control.lock.lock().await.id;
+        format!("(IS_USED_LOCK('{RUN_LOCK}') <=> {id})")
+    }
+
+    /// Lets the lock's sessions speak, so that others can tell a living run from a frozen one.
+    pub(super) async fn speak(&self) {
+        for side in [Side::Blue, Side::Green] {
+            let mut owner = self.sessions.side(side).control.lock.lock().await;
+            if let Some(session) = owner.session.as_mut()
+                && session
+                    .run("keep the run lock", "DO 0", KEEP_ALIVE)
+                    .await
+                    .is_err()
+            {
+                owner.session = None;
+            }
+        }
+    }
+}

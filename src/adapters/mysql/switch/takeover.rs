@@ -1,0 +1,57 @@
+//! Taking over an earlier run: its sessions ended and seen gone, the promoting one first, the guard left for the last.
+
+use super::sessions::end_session;
+use super::{Inner, done, facts, hold};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::own_schema::FIND_GUARD;
+use crate::domain::ids::Side;
+use crate::domain::machine::Answer;
+use crate::engine::ports::Terms;
+
+pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let known = inner.facts().clone();
+    let sides = [
+        (
+            Side::Green,
+            known.green_sessions,
+            known.started.1,
+            known.promote_session,
+        ),
+        (
+            Side::Blue,
+            known.blue_sessions,
+            known.started.0,
+            known.hold_session,
+        ),
+    ];
+    for (side, numbers, started, first) in sides {
+        let own = inner.sessions.numbers(side).await;
+        let mut session = inner.control(side, terms.budget).await?;
+        // A server that restarted has none of them left, and others may bear their numbers now.
+        let now = facts::started(&mut session, terms.budget).await?;
+        if (now - started).abs() > RESTART_SLACK_SECONDS {
+            continue;
+        }
+        let guard = match side {
+            Side::Blue => {
+                session
+                    .one::<(Option<u64>,)>("look for the guard", FIND_GUARD, terms.budget)
+                    .await?
+                    .0
+            }
+            Side::Green => None,
+        };
+        let mut numbers = numbers;
+        numbers.sort_by_key(|n| *n != first);
+        for number in numbers {
+            let spared = own.contains(&number) || Some(number) == guard;
+            if !spared && hold::is_ours(inner, &mut session, number, terms.budget).await? {
+                end_session(&mut session, inner.server(side), number, terms.budget).await?;
+            }
+        }
+    }
+    done()
+}
+
+/// `UNIX_TIMESTAMP() - Uptime` may differ by one from reading to reading.
+const RESTART_SLACK_SECONDS: i64 = 2;
