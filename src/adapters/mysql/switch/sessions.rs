@@ -70,6 +70,9 @@ pub(super) struct Sessions {
     pub drain: Mutex<Option<Session>>,
     /// Opens green.
     pub promote: Mutex<Option<Session>>,
+    /// The watchers' sessions, until the watchers take them.
+    pub watch_blue: Mutex<Option<Session>>,
+    pub watch_green: Mutex<Option<Session>>,
     pub hold_id: u64,
     pub promote_id: u64,
 }
@@ -107,6 +110,8 @@ impl Sessions {
         let guard = open(blue, run, "guard", budget).await?;
         let drain = open(green, run, "drain", budget).await?;
         let promote = open(green, run, "promote", budget).await?;
+        let watch_blue = open(blue, run, "watch", budget).await?;
+        let watch_green = open(green, run, "watch", budget).await?;
         Ok(Self {
             hold_id: hold.id(),
             promote_id: promote.id(),
@@ -121,6 +126,8 @@ impl Sessions {
             guard_id: Mutex::new(None),
             drain: Mutex::new(Some(drain)),
             promote: Mutex::new(Some(promote)),
+            watch_blue: Mutex::new(Some(watch_blue)),
+            watch_green: Mutex::new(Some(watch_green)),
         })
     }
 
@@ -146,6 +153,8 @@ impl Sessions {
             guard_id: Mutex::new(None),
             drain: Mutex::new(None),
             promote: Mutex::new(None),
+            watch_blue: Mutex::new(None),
+            watch_green: Mutex::new(None),
         })
     }
 
@@ -166,8 +175,8 @@ impl Sessions {
         let control = &self.side(side).control;
         let mut numbers = vec![control.session.lock().await.id(), control.lock.lock().await.id];
         let others = match side {
-            Side::Blue => [&self.hold, &self.guard],
-            Side::Green => [&self.drain, &self.promote],
+            Side::Blue => [&self.hold, &self.guard, &self.watch_blue],
+            Side::Green => [&self.drain, &self.promote, &self.watch_green],
         };
         for other in others {
             numbers.extend(other.lock().await.as_ref().map(Session::id));

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Inner;
 use super::sessions::KEEP_ALIVE;
-use crate::adapters::mysql::session::{Purpose, Session};
+use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{replication, sql};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::server::Family;
@@ -21,14 +21,10 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn start(inner: &Arc<Inner>) {
     tokio::spawn(speak(Arc::downgrade(inner)));
-    let purpose = Purpose {
-        run: Some(inner.settings.run.clone()),
-        role: "watch",
-    };
-    if let Ok(session) = Session::open(&inner.settings.green.target, &purpose, inner.settings.answer).await {
+    if let Some(session) = inner.sessions.watch_green.lock().await.take() {
         tokio::spawn(watch_green(Arc::downgrade(inner), session));
     }
-    if let Ok(session) = Session::open(&inner.settings.blue.target, &purpose, inner.settings.answer).await {
+    if let Some(session) = inner.sessions.watch_blue.lock().await.take() {
         tokio::spawn(watch_holder(Arc::downgrade(inner), session));
     }
 }
