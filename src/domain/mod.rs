@@ -10,6 +10,7 @@ pub mod guardrail_ids;
 pub mod guardrails;
 pub mod identity;
 pub mod ids;
+pub mod lag;
 pub mod machine;
 pub mod outcome;
 pub mod position;

@@ -7,7 +7,6 @@
 //! may do so. `START REPLICA … PASSWORD` would keep it out of the server's tables, but then green could not connect
 //! again after a restart: not used.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::status;
 use crate::adapters::mysql::capabilities::variables;
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::session::Session;
+use crate::adapters::mysql::settings::{self, Settings};
 use crate::adapters::mysql::{quote, sql};
 use crate::domain::capabilities::{Capabilities, Words};
 use crate::domain::consistency::Start;
@@ -59,10 +59,8 @@ pub struct Source {
 pub struct Before {
     /// Every channel green has.
     pub channels: Vec<ReplicaStatus>,
-    /// `read_only`, `super_read_only`, `event_scheduler` as they are in memory, as the server spells them.
-    pub settings: BTreeMap<String, String>,
-    /// What of them is persisted; `None` where the server cannot persist.
-    pub persisted: Option<BTreeMap<String, String>>,
+    /// `read_only`, `super_read_only`, `event_scheduler` as they are.
+    pub settings: Settings,
 }
 
 /// The settings of [`Before`].
@@ -105,24 +103,8 @@ pub async fn before(
     budget: Duration,
 ) -> Result<Before, ServerError> {
     let channels = status::read(green, caps, budget).await?;
-    let settings = variables(green, &SETTINGS, budget).await?;
-    let persisted = if caps.persist {
-        let names: Vec<String> = SETTINGS.iter().map(|n| quote::text(n)).collect();
-        let sql = format!(
-            "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.persisted_variables WHERE VARIABLE_NAME IN \
-             ({})",
-            names.join(", ")
-        );
-        let rows: Vec<(String, String)> = green.rows("read what is persisted", &sql, budget).await?;
-        Some(rows.into_iter().collect())
-    } else {
-        None
-    };
-    Ok(Before {
-        channels,
-        settings,
-        persisted,
-    })
+    let settings = settings::read(green, caps, &SETTINGS, budget).await?;
+    Ok(Before { channels, settings })
 }
 
 /// Resolves "TLS where blue offers it" for the channel: asks blue whether it does.
@@ -183,15 +165,15 @@ pub fn plan(
             green.version
         ));
     }
-    let scheduler = before.settings.get("event_scheduler").map(String::as_str);
+    let scheduler = before.settings.value("event_scheduler");
     if scheduler.is_some_and(|s| s.eq_ignore_ascii_case("ON")) {
         plan.changes.push(Change {
             side: Side::Green,
             what: "stop green's event scheduler: events of privileged accounts write through read-only"
                 .to_owned(),
-            sql: set_kept(green, &[("event_scheduler", "OFF")]),
+            sql: settings::set_kept(green, &[("event_scheduler", "OFF")]),
             masked: false,
-            undo: put_back(before, "event_scheduler"),
+            undo: before.settings.put_back("event_scheduler"),
         });
     }
     if !adopted {
@@ -252,67 +234,27 @@ fn close_green(green: &Capabilities, before: &Before) -> Change {
     } else {
         &[("read_only", "ON")]
     };
-    let mut undo = Vec::new();
-    if let Some(persisted) = &before.persisted {
-        for (name, _) in flags {
-            undo.push(put_back_persisted(before, persisted, name));
-        }
-    }
-    let set: Vec<String> = flags
-        .iter()
-        .filter_map(|(name, _)| Some(format!("GLOBAL {name} = {}", value(before.settings.get(*name)?))))
+    let names = flags.iter().map(|(name, _)| *name);
+    let mut undo: Vec<String> = names
+        .clone()
+        .filter_map(|n| before.settings.put_back_persisted(n))
+        .collect();
+    // Together: either flag alone would leave the other one in the way.
+    let set: Vec<String> = names
+        .filter_map(|name| {
+            Some(format!(
+                "GLOBAL {name} = {}",
+                settings::literal(before.settings.value(name)?)
+            ))
+        })
         .collect();
     undo.push(format!("SET {}", set.join(", ")));
     Change {
         side: Side::Green,
         what: "make green read-only".to_owned(),
-        sql: set_kept(green, flags),
+        sql: settings::set_kept(green, flags),
         masked: false,
         undo,
-    }
-}
-
-/// Sets variables so that they outlast a restart, where the server can.
-fn set_kept(caps: &Capabilities, settings: &[(&str, &str)]) -> String {
-    let how = if caps.persist { "PERSIST" } else { "GLOBAL" };
-    let list: Vec<String> = settings
-        .iter()
-        .map(|(name, value)| format!("{how} {name} = {value}"))
-        .collect();
-    format!("SET {}", list.join(", "))
-}
-
-/// The statements that put one setting back, in memory and persisted.
-fn put_back(before: &Before, name: &str) -> Vec<String> {
-    let mut undo = Vec::new();
-    if let Some(persisted) = &before.persisted {
-        undo.push(put_back_persisted(before, persisted, name));
-    }
-    if let Some(old) = before.settings.get(name) {
-        undo.push(format!("SET GLOBAL {name} = {}", value(old)));
-    }
-    undo
-}
-
-/// Puts back what is persisted without touching the memory by more than what is then set anyway.
-fn put_back_persisted(before: &Before, persisted: &BTreeMap<String, String>, name: &str) -> String {
-    match persisted.get(name) {
-        None => format!("RESET PERSIST IF EXISTS {name}"),
-        // PERSIST_ONLY wants one more right than PERSIST; it is only needed where memory and file differed.
-        Some(old) if before.settings.get(name) != Some(old) => {
-            format!("SET PERSIST_ONLY {name} = {}", value(old))
-        }
-        Some(old) => format!("SET PERSIST {name} = {}", value(old)),
-    }
-}
-
-/// A setting's value as SQL: numbers and ON and OFF as they are, everything else as a text.
-fn value(text: &str) -> String {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
-    if plain || ["ON", "OFF"].contains(&text.to_ascii_uppercase().as_str()) {
-        text.to_owned()
-    } else {
-        quote::text(text)
     }
 }
 
@@ -456,18 +398,14 @@ mod tests {
     }
 
     fn fresh(persist: bool) -> Before {
-        let settings = [
+        let memory = [
             ("read_only", "OFF"),
             ("super_read_only", "OFF"),
             ("event_scheduler", "ON"),
         ];
         Before {
             channels: vec![],
-            settings: settings
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-            persisted: persist.then(BTreeMap::new),
+            settings: Settings::of(&memory, persist.then_some(&[])),
         }
     }
 
