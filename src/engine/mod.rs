@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod change;
+pub mod doctor;
 pub mod event;
 pub mod fault;
 pub mod ports;

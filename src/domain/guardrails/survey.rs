@@ -96,7 +96,7 @@ impl Default for Limits {
 /// What the run knows by itself, without asking a server's tables: filled by whoever runs the guardrails.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PlanFacts {
-    /// [`super::facts::Identity::fingerprint`] of blue and green as the plan or the run's start had them.
+    /// [`crate::domain::identity::Identity::label`] of blue and green as the plan or the run's start had them.
     pub expected: Option<(String, String)>,
     /// Lag by heartbeat over the observation time.
     pub lag: Known<LagFact>,

@@ -273,7 +273,7 @@ async fn routines(
 }
 
 /// Takes `'user'@'host'` apart; the server does not escape the quotes inside.
-fn split_grantee(grantee: &str) -> Option<(String, String)> {
+pub(super) fn split_grantee(grantee: &str) -> Option<(String, String)> {
     let inner = grantee.strip_prefix('\'')?.strip_suffix('\'')?;
     let (user, host) = inner.rsplit_once("'@'")?;
     Some((user.to_owned(), host.to_owned()))

@@ -112,7 +112,9 @@ pub fn gtid(survey: &Survey) -> Vec<Finding> {
             if let Some(Positions::MariaDb { binlog_state, .. }) = survey.green.positions.value() {
                 let own: Vec<_> = binlog_state
                     .iter()
-                    .filter(|(domain, server, _)| *server == green.server_id && Some(*domain) == blue.domain)
+                    .filter(|(domain, server, _)| {
+                        *server == green.server.server_id && Some(*domain) == blue.server.gtid_domain_id
+                    })
                     .map(|(d, s, n)| format!("{d}-{s}-{n}"))
                     .collect();
                 if !own.is_empty() && survey.scope != Scope::After {
@@ -255,7 +257,8 @@ fn by_file(found: &mut Findings, survey: &Survey, seed: &str) {
     };
     match channels
         .first()
-        .map(|c| c.source_file.as_str())
+        .and_then(|c| c.executed_to.as_ref())
+        .map(|p| p.file.as_str())
         .filter(|f| !f.is_empty())
     {
         None => found.not_known(
@@ -400,7 +403,7 @@ fn mysql_errant(found: &mut Findings, survey: &Survey, follower: Side, own: &Gti
         .side(follower)
         .identity
         .value()
-        .and_then(|i| i.uuid.clone());
+        .and_then(|i| i.server.server_uuid.clone());
     let by_itself = own_uuid
         .map(|uuid| errant.from_server(&uuid).count())
         .unwrap_or_default();

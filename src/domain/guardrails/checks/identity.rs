@@ -18,10 +18,10 @@ pub fn identity_check(survey: &Survey) -> Vec<Finding> {
         return found.done();
     };
     // A copied data directory brings the uuid along: those are two servers, and `server-id-clash` has its say.
-    if blue.fingerprint() == green.fingerprint() && blue.same_place(green) {
+    if blue.server.is_same_server(&green.server) {
         found.stop(
             None,
-            format!("blue and green are the same server: {}", blue.fingerprint()),
+            format!("blue and green are the same server: {}", blue.server.label()),
             "two servers",
             "correct the address of blue or green in the playbook",
         );
@@ -31,10 +31,10 @@ pub fn identity_check(survey: &Survey) -> Vec<Finding> {
             (Side::Blue, expected_blue, blue),
             (Side::Green, expected_green, green),
         ] {
-            if *expected != now.fingerprint() {
+            if *expected != now.server.label() {
                 found.stop(
                     side,
-                    format!("{side} is now {}", now.fingerprint()),
+                    format!("{side} is now {}", now.server.label()),
                     format!("{expected}, as when the run began"),
                     "see who moved the address; make a new plan",
                 );
@@ -44,7 +44,11 @@ pub fn identity_check(survey: &Survey) -> Vec<Finding> {
     if found.is_clean() {
         found.ok(
             None,
-            format!("blue is {}, green is {}", blue.fingerprint(), green.fingerprint()),
+            format!(
+                "blue is {}, green is {}",
+                blue.server.label(),
+                green.server.label()
+            ),
         );
     }
     found.done()
@@ -60,7 +64,7 @@ pub fn server_id_clash(survey: &Survey) -> Vec<Finding> {
         return found.done();
     };
     for (side, facts) in [(Side::Blue, blue), (Side::Green, green)] {
-        if facts.server_id == 0 {
+        if facts.server.server_id == 0 {
             found.stop(
                 side,
                 "server_id is 0",
@@ -69,29 +73,32 @@ pub fn server_id_clash(survey: &Survey) -> Vec<Finding> {
             );
         }
     }
-    if blue.server_id == green.server_id {
+    if blue.server.server_id == green.server.server_id {
         found.stop(
             None,
-            format!("both sides have server_id {}", blue.server_id),
+            format!("both sides have server_id {}", blue.server.server_id),
             "different numbers",
             "set another server_id on green, here and in its option file",
         );
     }
-    if blue.uuid.is_some() && blue.uuid == green.uuid {
+    if blue.server.server_uuid.is_some() && blue.server.server_uuid == green.server.server_uuid {
         found.stop(
             None,
-            format!("both sides have server_uuid {}", blue.fingerprint()),
+            format!("both sides have server_uuid {}", blue.server.label()),
             "different uuids",
             "green's data directory was copied with its auto.cnf: delete that file on green and restart green",
         );
     }
     for replica in survey.blue.replicas.value().into_iter().flatten() {
-        if replica.server_id == green.server_id && replica.uuid.is_some() && replica.uuid != green.uuid {
+        if replica.server_id == green.server.server_id
+            && replica.uuid.is_some()
+            && replica.uuid != green.server.server_uuid
+        {
             found.stop(
                 Side::Blue,
                 format!(
                     "another replica of blue has green's server_id {}",
-                    green.server_id
+                    green.server.server_id
                 ),
                 "one replica per number",
                 "set another server_id on green: two replicas of one number end each other's connection",
@@ -101,7 +108,10 @@ pub fn server_id_clash(survey: &Survey) -> Vec<Finding> {
     if found.is_clean() {
         found.ok(
             None,
-            format!("server_id {} and {}", blue.server_id, green.server_id),
+            format!(
+                "server_id {} and {}",
+                blue.server.server_id, green.server.server_id
+            ),
         );
     }
     found.done()

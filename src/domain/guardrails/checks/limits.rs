@@ -265,7 +265,7 @@ pub fn disk_space(survey: &Survey) -> Vec<Finding> {
         let datadir = facts
             .identity
             .value()
-            .map(|i| i.datadir.as_str())
+            .map(|i| i.server.datadir.as_str())
             .unwrap_or_default();
         let from_server = facts.disks.value().and_then(|disks| {
             disks

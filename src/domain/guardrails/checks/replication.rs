@@ -2,9 +2,10 @@
 
 use super::{ASK_AGAIN, first, is_on, number, sample, variables, written, written_ms};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::facts::{Channel, SessionKind};
+use crate::domain::guardrails::facts::SessionKind;
 use crate::domain::guardrails::{Finding, Scope, Survey, finding::Findings};
 use crate::domain::ids::Side;
+use crate::domain::replication::ReplicaStatus;
 
 const READ_CHANNELS: &str = "grant REPLICATION CLIENT (MariaDB: SLAVE MONITOR) to bleen's account on green";
 
@@ -66,68 +67,53 @@ pub fn health(survey: &Survey) -> Vec<Finding> {
     found.done()
 }
 
-fn one_channel(found: &mut Findings, survey: &Survey, channel: &Channel) {
-    let name = if channel.name.is_empty() {
+fn one_channel(found: &mut Findings, survey: &Survey, channel: &ReplicaStatus) {
+    let name = if channel.channel.is_empty() {
         String::new()
     } else {
-        format!(" of channel `{}`", channel.name)
+        format!(" of channel `{}`", channel.channel)
     };
-    if let Some(blue) = survey.blue.identity.value() {
-        let seen_uuid = channel.source_uuid.as_deref().filter(|u| !u.is_empty());
-        let other = match (seen_uuid, blue.uuid.as_deref()) {
+    if let Some(blue) = survey.blue.identity.value().map(|i| &i.server) {
+        let other = match (&channel.source_uuid, &blue.server_uuid) {
             (Some(seen), Some(expected)) => !seen.eq_ignore_ascii_case(expected),
-            _ => channel.source_id != 0 && channel.source_id != blue.server_id,
+            _ => channel.source_server_id.is_some_and(|id| id != blue.server_id),
         };
         if other {
             found.stop(
                 Side::Green,
                 format!(
-                    "the source{name} is {}:{} (server_id {}), which is not blue",
-                    channel.source_host, channel.source_port, channel.source_id
+                    "the source{name} is {}:{}, which is not blue",
+                    channel.source_host, channel.source_port
                 ),
-                format!("blue (server_id {})", blue.server_id),
+                format!("blue: {}", blue.label()),
                 "let green follow blue itself",
             );
         }
     }
-    for (part, state, error) in [
-        ("receiver", &channel.receiver, &channel.receiver_error),
-        ("applier", &channel.applier, &channel.applier_error),
-    ] {
-        if !state.eq_ignore_ascii_case("yes") {
-            let why = if error.is_empty() {
-                String::new()
+    if let Some(trouble) = channel.trouble() {
+        let error = channel.receiver_error.is_some()
+            || channel.applier_error.is_some()
+            || !channel.worker_errors.is_empty();
+        found.stop(
+            Side::Green,
+            format!("replication{name}: {trouble}"),
+            "receiver and applier running",
+            if error {
+                "remove the cause of the error, then START REPLICA"
             } else {
-                format!(": {error}")
-            };
-            found.stop(
-                Side::Green,
-                format!("the {part}{name} is not running ({state}){why}"),
-                "running",
-                if error.is_empty() {
-                    "START REPLICA"
-                } else {
-                    "remove the cause of the error, then START REPLICA"
-                },
-            );
-        } else if !error.is_empty() {
-            found.stop(
-                Side::Green,
-                format!("the {part}{name} reports an error: {error}"),
-                "no error",
-                "remove its cause; the error goes away with the next success",
-            );
-        }
-    }
-    for error in &channel.worker_errors {
-        if channel.applier_error.is_empty() {
-            found.stop(
-                Side::Green,
-                format!("a worker{name} reports an error: {error}"),
-                "no error",
-                "see performance_schema.replication_applier_status_by_worker",
-            );
-        }
+                "START REPLICA"
+            },
+        );
+    } else if let Some(error) = channel.receiver_error.as_ref().or(channel.applier_error.as_ref()) {
+        found.stop(
+            Side::Green,
+            format!(
+                "replication{name} reports error {}: {}",
+                error.code, error.message
+            ),
+            "no error",
+            "remove its cause; the error goes away with the next success",
+        );
     }
     if !channel.filters.is_empty() {
         found.stop(
@@ -137,20 +123,15 @@ fn one_channel(found: &mut Findings, survey: &Survey, channel: &Channel) {
             "remove them and seed what they left out: a filtered green is not a copy of blue",
         );
     }
-    if channel.delay_s > 0 {
+    if channel.delay_seconds > 0 {
         found.stop(
             Side::Green,
-            format!("the applier{name} is delayed by {} s on purpose", channel.delay_s),
+            format!(
+                "the applier{name} is delayed by {} s on purpose",
+                channel.delay_seconds
+            ),
             "0 s",
             "CHANGE REPLICATION SOURCE TO SOURCE_DELAY = 0",
-        );
-    }
-    if !matches!(channel.until.to_ascii_lowercase().as_str(), "" | "none") {
-        found.stop(
-            Side::Green,
-            format!("the applier{name} runs only until {}", channel.until),
-            "without end",
-            "STOP REPLICA and START REPLICA without UNTIL",
         );
     }
 }
@@ -195,7 +176,7 @@ pub fn lag(survey: &Survey) -> Vec<Finding> {
 /// Others that follow blue, and what blue follows.
 pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::EXTERNAL_REPLICAS, survey.scope);
-    let green_id = survey.green.identity.value().map(|i| i.server_id);
+    let green_id = survey.green.identity.value().map(|i| i.server.server_id);
     if let Some(replicas) = found.need(
         Side::Blue,
         &survey.blue.replicas,

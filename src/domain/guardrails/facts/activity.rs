@@ -55,39 +55,6 @@ pub struct TransactionFact {
     pub state: String,
 }
 
-/// A channel by which a server follows another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Channel {
-    /// Its name; empty for the default one.
-    pub name: String,
-    /// Host of the source, as configured.
-    pub source_host: String,
-    /// Port of the source.
-    pub source_port: u16,
-    /// `server_uuid` of the source, as the receiver saw it.
-    pub source_uuid: Option<String>,
-    /// `server_id` of the source, as the receiver saw it; 0 before it connected.
-    pub source_id: u32,
-    /// The receiver: `Yes`, `No`, `Connecting`, `Preparing`.
-    pub receiver: String,
-    /// The applier: `Yes`, `No`.
-    pub applier: String,
-    /// The receiver's last error, empty for none.
-    pub receiver_error: String,
-    /// The applier's last error, empty for none.
-    pub applier_error: String,
-    /// Errors of single workers, where the server keeps them.
-    pub worker_errors: Vec<String>,
-    /// Filters in force, each as `option=value`.
-    pub filters: Vec<String>,
-    /// Seconds that the applier waits on purpose.
-    pub delay_s: u64,
-    /// Until where the applier runs, empty or `None` for without end.
-    pub until: String,
-    /// The source's binlog file that the applier is in.
-    pub source_file: String,
-}
-
 /// Somebody who reads a server's binlog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaFact {

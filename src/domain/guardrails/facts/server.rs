@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Channel, EventFact, PrivilegedWriters, ReplicaFact, Rights, Schema, SessionFact, TransactionFact,
+    Account, EventFact, PrivilegedWriters, ReplicaFact, Rights, Schema, SessionFact, TransactionFact,
 };
 use crate::domain::guardrails::known::Known;
+use crate::domain::identity::Identity as ServerIdentity;
 use crate::domain::position::{FilePosition, GtidSet};
+use crate::domain::replication::ReplicaStatus;
 use crate::domain::server::Version;
 
 /// Everything a survey may know of one server. A fact that a scope does not read stays unknown.
@@ -25,7 +27,7 @@ pub struct ServerFacts {
     /// Its binlog files with their sizes in bytes, oldest first.
     pub binlogs: Known<Vec<(String, u64)>>,
     /// Where it follows others.
-    pub channels: Known<Vec<Channel>>,
+    pub channels: Known<Vec<ReplicaStatus>>,
     /// Who follows it.
     pub replicas: Known<Vec<ReplicaFact>>,
     /// Its sessions, those of the asking bleen marked.
@@ -60,43 +62,13 @@ pub struct ServerFacts {
     pub disks: Known<Vec<(String, u64, u64)>>,
 }
 
-/// Who a server is. Host names that clients use are no part of it.
+/// Who a server is, and its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Family and version.
     pub version: Version,
-    /// `@@server_id`.
-    pub server_id: u32,
-    /// `@@server_uuid`; MariaDB has none.
-    pub uuid: Option<String>,
-    /// `@@gtid_domain_id` (MariaDB).
-    pub domain: Option<u32>,
-    /// What the server calls its machine.
-    pub hostname: String,
-    /// Its data directory.
-    pub datadir: String,
-    /// Its port.
-    pub port: u16,
-}
-
-impl Identity {
-    /// A name for this server that a plan can keep: the uuid, or what stands in for one.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        match &self.uuid {
-            Some(uuid) => uuid.clone(),
-            None => format!(
-                "{}@{}:{}{}",
-                self.server_id, self.hostname, self.port, self.datadir
-            ),
-        }
-    }
-
-    /// Whether this is the very same process's place: machine, directory and port.
-    #[must_use]
-    pub fn same_place(&self, other: &Self) -> bool {
-        (&self.hostname, &self.datadir, self.port) == (&other.hostname, &other.datadir, other.port)
-    }
+    /// What tells it from any other.
+    pub server: ServerIdentity,
 }
 
 /// What a server has executed.

@@ -1,0 +1,288 @@
+//! Reads who a server is, what it is set to and what it has executed.
+
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Surveyor, Texts, number, optional, text};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::replication::status;
+use crate::adapters::mysql::{capabilities, identity, quote, sql};
+use crate::domain::capabilities::{PositionKind, Words};
+use crate::domain::guardrails::facts::{ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp};
+use crate::domain::guardrails::{Known, Scope};
+use crate::domain::position::{FilePosition, GtidSet};
+use crate::domain::replication::ReplicaStatus;
+use crate::domain::server::Family;
+
+/// The settings that are asked for right before the hold, where reading all six hundred takes too long. A test on real
+/// servers compares what the guardrails of that scope find with these and with all settings.
+const HOLD_VARIABLES: &[&str] = &[
+    "binlog_do_db",
+    "binlog_expire_logs_auto_purge",
+    "binlog_expire_logs_seconds",
+    "binlog_format",
+    "binlog_ignore_db",
+    "binlog_row_image",
+    "binlog_row_value_options",
+    "event_scheduler",
+    "expire_logs_days",
+    "innodb_lock_wait_timeout",
+    "innodb_read_only",
+    "lock_wait_timeout",
+    "log_bin",
+    "log_replica_updates",
+    "log_slave_updates",
+    "max_binlog_total_size",
+    "max_connections",
+    "max_execution_time",
+    "max_statement_time",
+    "persisted_globals_load",
+    "read_only",
+    "replica_exec_mode",
+    "replica_skip_errors",
+    "rpl_semi_sync_master_enabled",
+    "rpl_semi_sync_master_timeout",
+    "rpl_semi_sync_source_enabled",
+    "rpl_semi_sync_source_timeout",
+    "slave_exec_mode",
+    "slave_skip_errors",
+    "super_read_only",
+    "thread_handling",
+    "thread_pool_max_threads",
+];
+
+impl Surveyor {
+    pub(super) async fn identity(&mut self) -> Result<Identity, ServerError> {
+        Ok(Identity {
+            version: self.caps.version.clone(),
+            server: identity::read(&mut self.session, self.caps.family(), self.budget).await?,
+        })
+    }
+
+    pub(super) async fn variables(&mut self, scope: Scope) -> Result<BTreeMap<String, String>, ServerError> {
+        if scope == Scope::Hold {
+            return capabilities::variables(&mut self.session, HOLD_VARIABLES, self.budget).await;
+        }
+        let rows = self.ask("read the settings", "SHOW GLOBAL VARIABLES").await?;
+        let mut all = names_and_values(&rows);
+        // The binlog's filters are options, not settings; the binlog status shows them.
+        let status = self
+            .ask("read the binlog's filters", sql::binlog_status(&self.caps))
+            .await;
+        if let Some(row) = status.ok().as_ref().and_then(|rows| rows.first()) {
+            all.entry("binlog_do_db".into()).or_insert_with(|| text(row, 2));
+            all.entry("binlog_ignore_db".into())
+                .or_insert_with(|| text(row, 3));
+        }
+        Ok(all)
+    }
+
+    pub(super) async fn status(&mut self) -> Result<BTreeMap<String, String>, ServerError> {
+        let rows = self
+            .ask(
+                "read the counters",
+                "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running', \
+                 'Max_used_connections', 'Innodb_buffer_pool_bytes_data', 'Uptime') \
+                 OR Variable_name LIKE 'Rpl_semi_sync%'",
+            )
+            .await?;
+        Ok(names_and_values(&rows))
+    }
+
+    pub(super) async fn positions(&mut self, with_purged: bool) -> Result<Positions, ServerError> {
+        let doing = "read what was executed";
+        match self.caps.position_kind() {
+            PositionKind::GtidSet => {
+                let rows = self
+                    .ask(doing, "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_purged")
+                    .await?;
+                let row = rows.first().cloned().unwrap_or_default();
+                let set = |at| {
+                    GtidSet::parse(&text(&row, at))
+                        .map_err(|e| self.session.unexpected(doing, &e.to_string()))
+                };
+                Ok(Positions::MySql {
+                    executed: set(0)?,
+                    purged: set(1)?,
+                })
+            }
+            PositionKind::GtidList => {
+                let rows = self
+                    .ask(
+                        doing,
+                        "SELECT @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos",
+                    )
+                    .await?;
+                let row = rows.first().cloned().unwrap_or_default();
+                let purged = if with_purged {
+                    self.purged_list().await.into()
+                } else {
+                    Known::default()
+                };
+                Ok(Positions::MariaDb {
+                    binlog_state: triples(&text(&row, 0)),
+                    replica_pos: triples(&text(&row, 1)),
+                    purged,
+                })
+            }
+            PositionKind::File => {
+                let rows = self.ask(doing, sql::binlog_status(&self.caps)).await?;
+                Ok(Positions::File(rows.first().and_then(|row| {
+                    Some(FilePosition {
+                        file: optional(row, 0)?,
+                        offset: number(row, 1)?,
+                    })
+                })))
+            }
+        }
+    }
+
+    /// What came before MariaDB's oldest binlog file: its first events say it.
+    async fn purged_list(&mut self) -> Result<Vec<(u32, u32, u64)>, ServerError> {
+        let doing = "read what was purged";
+        let files = self.ask(doing, "SHOW BINARY LOGS").await?;
+        let Some(first) = files.first().map(|row| text(row, 0)) else {
+            return Ok(Vec::new());
+        };
+        let events = format!("SHOW BINLOG EVENTS IN {} LIMIT 4", quote::text(&first));
+        let rows = self.ask(doing, &events).await?;
+        match rows.iter().find(|row| text(row, 2) == "Gtid_list") {
+            Some(row) => Ok(triples(text(row, 5).trim_matches(['[', ']', ' ']))),
+            None => Err(self
+                .session
+                .unexpected(doing, &format!("{first} without a list of GTIDs"))),
+        }
+    }
+
+    pub(super) async fn binlogs(&mut self) -> Result<Vec<(String, u64)>, ServerError> {
+        let rows = self.ask("list the binlogs", "SHOW BINARY LOGS").await?;
+        Ok(rows
+            .iter()
+            .map(|row| (text(row, 0), number(row, 1).unwrap_or(0)))
+            .collect())
+    }
+
+    pub(super) async fn channels(&mut self) -> Result<Vec<ReplicaStatus>, ServerError> {
+        status::read(&mut self.session, &self.caps, self.budget).await
+    }
+
+    pub(super) async fn replicas(&mut self) -> Result<Vec<ReplicaFact>, ServerError> {
+        // MariaDB says REPLICA since 10.5, but SHOW REPLICAS is MySQL's alone.
+        let sql = match (self.caps.family(), self.caps.replica) {
+            (Family::MySql, Words::New) => "SHOW REPLICAS",
+            _ => "SHOW SLAVE HOSTS",
+        };
+        let rows = self.ask("list the replicas", sql).await?;
+        Ok(rows
+            .iter()
+            .map(|row| ReplicaFact {
+                server_id: number(row, 0).unwrap_or(0),
+                reported: format!("{}:{}", text(row, 1), text(row, 2))
+                    .trim_matches(':')
+                    .to_owned(),
+                uuid: optional(row, 4).filter(|u| !u.is_empty()),
+            })
+            .collect())
+    }
+
+    pub(super) async fn start_up(&mut self) -> Result<StartUp, ServerError> {
+        let doing = "read where read-only comes from";
+        let mut out = StartUp::default();
+        match self.caps.family() {
+            Family::MySql if self.caps.persist => {
+                let persisted = "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.persisted_variables \
+                                 WHERE VARIABLE_NAME IN ('read_only', 'super_read_only')";
+                out.persisted = names_and_values(&self.ask(doing, persisted).await?);
+                let origin = "SELECT VARIABLE_NAME, VARIABLE_SOURCE FROM performance_schema.variables_info \
+                              WHERE VARIABLE_NAME IN ('read_only', 'super_read_only')";
+                out.origin = names_and_values(&self.ask(doing, origin).await?);
+            }
+            Family::MySql => {}
+            Family::MariaDb => {
+                let origin = "SELECT VARIABLE_NAME, GLOBAL_VALUE_ORIGIN FROM information_schema.SYSTEM_VARIABLES \
+                              WHERE VARIABLE_NAME = 'READ_ONLY'";
+                out.origin = names_and_values(&self.ask(doing, origin).await?);
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) async fn read_rights(&mut self) -> Result<Rights, ServerError> {
+        let doing = "read bleen's own rights";
+        let me = self.ask(doing, "SELECT CURRENT_USER()").await?;
+        let lines = self.ask(doing, "SHOW GRANTS").await?;
+        let lines: Vec<String> = lines.iter().map(|row| text(row, 0)).collect();
+        Ok(Rights::parse(
+            &me.first().map(|row| text(row, 0)).unwrap_or_default(),
+            &lines,
+        ))
+    }
+
+    pub(super) async fn clock(&mut self) -> Result<ClockFact, ServerError> {
+        let doing = "read the clock";
+        let (started, before) = (Instant::now(), SystemTime::now());
+        let rows = self
+            .ask(doing, "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)")
+            .await?;
+        let off_by_ms = i64::try_from(started.elapsed().as_millis() / 2 + 1).unwrap_or(i64::MAX);
+        let server: i64 = rows
+            .first()
+            .and_then(|row| number(row, 0))
+            .ok_or_else(|| self.session.unexpected(doing, "no number"))?;
+        let here = before.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let here = i64::try_from(here).unwrap_or(i64::MAX).saturating_add(off_by_ms);
+        Ok(ClockFact {
+            offset_ms: server.saturating_sub(here),
+            off_by_ms,
+        })
+    }
+
+    pub(super) async fn disks(&mut self) -> Known<Vec<(String, u64, u64)>> {
+        if self.caps.family() == Family::MySql {
+            return Known::Unknown("MySQL does not say how much of its disk is free".to_owned());
+        }
+        let rows = self
+            .ask(
+                "read the disks",
+                "SELECT Path, Used, Available FROM information_schema.DISKS",
+            )
+            .await;
+        Known::from(rows).map(|rows| {
+            let kib = |row: &Texts, at| number::<u64>(row, at).unwrap_or(0).saturating_mul(1024);
+            rows.iter()
+                .map(|row| (text(row, 0), kib(row, 1), kib(row, 2)))
+                .collect()
+        })
+    }
+}
+
+fn names_and_values(rows: &[Texts]) -> BTreeMap<String, String> {
+    rows.iter()
+        .map(|row| (text(row, 0).to_ascii_lowercase(), text(row, 1)))
+        .collect()
+}
+
+/// `0-1-100,0-2-90`: domain, server, sequence number.
+fn triples(list: &str) -> Vec<(u32, u32, u64)> {
+    list.split(',')
+        .filter_map(|part| {
+            let mut fields = part.trim().split('-');
+            Some((
+                fields.next()?.parse().ok()?,
+                fields.next()?.parse().ok()?,
+                fields.next()?.parse().ok()?,
+            ))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_states() {
+        assert_eq!(triples("0-1-100, 7-2-5"), [(0, 1, 100), (7, 2, 5)]);
+        assert!(triples("").is_empty());
+    }
+}
