@@ -3,6 +3,7 @@
 pub mod capabilities;
 mod columns;
 pub mod error;
+pub mod grants;
 pub mod identity;
 pub mod lag;
 pub mod own_schema;

@@ -1,0 +1,384 @@
+//! The rights that `bleen grants` prints, on real servers: everything that bleen does works under them, and without any
+//! one of them something does not.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+use bleen::adapters::mysql::grants::{Grantee, PASSWORD_HERE, statements};
+use bleen::adapters::mysql::own_schema;
+use bleen::domain::grants::{Right, Role, Scope, Wishes, rights};
+use bleen::domain::ids::RunId;
+use bleen::domain::server::{Family, Version};
+use bleen::sandbox::{LocateOptions, RunningServer, ServerKind, ServerOptions, locate};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+const PASSWORD: &str = "only for this test";
+const WISHES: Wishes = Wishes { locks_accounts: true };
+
+/// Something that bleen does.
+struct Trial {
+    sql: String,
+    /// Whether the first column of the first row has to be something: without a right a server often shows less
+    /// instead of refusing.
+    sees: bool,
+}
+
+fn does(sql: impl Into<String>) -> Trial {
+    Trial {
+        sql: sql.into(),
+        sees: false,
+    }
+}
+
+fn sees(sql: impl Into<String>) -> Trial {
+    Trial {
+        sql: sql.into(),
+        sees: true,
+    }
+}
+
+/// What bleen reads on both sides.
+fn looking(version: &Version) -> Vec<Trial> {
+    let mysql = version.family == Family::MySql;
+    let modern = version.is_mysql_from((8, 4, 0));
+    let renamed = version.is_mysql_from((8, 0, 22));
+    let mut all = vec![
+        sees("SELECT COUNT(*) FROM shop.t"),
+        sees("SELECT COUNT(*) FROM mysql.user WHERE User = 'app'"),
+        does("SHOW GRANTS FOR 'app'@'%'"),
+        sees("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'"),
+        does("SELECT COUNT(*) FROM information_schema.INNODB_TRX"),
+        sees("SELECT COUNT(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'shop'"),
+        sees("SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'shop'"),
+        sees("SELECT LENGTH(VIEW_DEFINITION) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'shop'"),
+        sees(
+            "SELECT LENGTH(ROUTINE_DEFINITION) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = 'shop'",
+        ),
+        does("SHOW CREATE VIEW shop.v"),
+        does(if modern {
+            "SHOW BINARY LOG STATUS"
+        } else {
+            "SHOW MASTER STATUS"
+        }),
+        does("SHOW BINARY LOGS"),
+        does("SHOW BINLOG EVENTS LIMIT 1"),
+        does(if renamed {
+            "SHOW REPLICAS"
+        } else {
+            "SHOW SLAVE HOSTS"
+        }),
+        does(if renamed {
+            "SHOW REPLICA STATUS"
+        } else {
+            "SHOW SLAVE STATUS"
+        }),
+        does("SELECT COUNT(*) FROM performance_schema.threads"),
+    ];
+    if !mysql {
+        all.push(does("SHOW ALL SLAVES STATUS"));
+        all.push(does("SELECT COUNT(*) FROM mysql.global_priv"));
+    }
+    all
+}
+
+/// bleen's own schema, as `prepare` makes it.
+fn own_schema_trials() -> Vec<Trial> {
+    let run = RunId::new("20261123T214100Z-9f3a6c").unwrap();
+    // The schema is there already: made by an earlier run's account, or brought by replication.
+    let mut all = vec![does("CALL bleen.guard(0.000, 'DO 0', 'DO 0')")];
+    all.extend(own_schema::create_statements().into_iter().map(does));
+    all.extend([
+        does("UPDATE bleen.heartbeat SET n = n + 1"),
+        does(own_schema::step_statement(&run, "hold")),
+        does(own_schema::epoch_statement(&run, "x", "y")),
+        does("REPLACE INTO bleen.undo (run_id, seq, side, what, statement_text, state) VALUES ('a', 1, 'blue', '', '', 'open')"),
+        does("REPLACE INTO bleen.undo (run_id, seq, side, what, statement_text, state) VALUES ('a', 1, 'blue', '', '', 'done')"),
+        does("CALL bleen.guard(0.000, 'DO 0', 'DO 0')"),
+        does(own_schema::drop_statement()),
+    ]);
+    all
+}
+
+fn on_blue(version: &Version) -> Vec<Trial> {
+    let mut all = vec![
+        does("FLUSH TABLES WITH READ LOCK"),
+        does("UNLOCK TABLES"),
+        does("FLUSH NO_WRITE_TO_BINLOG TABLES"),
+        does("LOCK TABLES shop.t READ"),
+        does("UNLOCK TABLES"),
+        does("XA RECOVER"),
+        does("KILL CONNECTION @app"),
+        does("SET GLOBAL event_scheduler = OFF"),
+        does("SET GLOBAL event_scheduler = ON"),
+    ];
+    all.extend(flags(version));
+    if version.is_mysql_from((5, 7, 8)) || version.family == Family::MariaDb {
+        all.push(does("ALTER USER 'app'@'%' ACCOUNT LOCK"));
+        all.push(does("ALTER USER 'app'@'%' ACCOUNT UNLOCK"));
+    }
+    all.extend(own_schema_trials());
+    all
+}
+
+fn flags(version: &Version) -> Vec<Trial> {
+    if version.is_mysql_from((8, 0, 0)) {
+        vec![
+            does("SET PERSIST super_read_only = ON, PERSIST read_only = ON"),
+            does("SET PERSIST super_read_only = 0, PERSIST read_only = 0"),
+            does("SET PERSIST event_scheduler = OFF"),
+            does("SET PERSIST event_scheduler = ON"),
+            does("RESET PERSIST IF EXISTS event_scheduler"),
+            does("RESET PERSIST IF EXISTS super_read_only"),
+            does("RESET PERSIST IF EXISTS read_only"),
+        ]
+    } else if version.is_mysql_from((5, 7, 8)) {
+        vec![
+            does("SET GLOBAL super_read_only = ON"),
+            does("SET GLOBAL super_read_only = 0, GLOBAL read_only = 0"),
+        ]
+    } else {
+        vec![
+            does("SET GLOBAL read_only = ON"),
+            does("SET GLOBAL read_only = 0"),
+        ]
+    }
+}
+
+fn on_green(version: &Version) -> Vec<Trial> {
+    let mysql = version.family == Family::MySql;
+    let mut all = own_schema_trials();
+    all.extend(flags(version));
+    all.extend([
+        does("SET SESSION sql_log_bin = 0"),
+        does("SET SESSION sql_log_bin = 1"),
+        does("KILL CONNECTION @app"),
+        does("SET GLOBAL sync_binlog = 0"),
+        does("SET GLOBAL sync_binlog = 1"),
+        does("SET GLOBAL innodb_flush_log_at_trx_commit = 2"),
+        does("SET GLOBAL innodb_flush_log_at_trx_commit = 1"),
+        does("SET GLOBAL event_scheduler = OFF"),
+        does("SET GLOBAL event_scheduler = ON"),
+        // Without its DEFINER, ALTER EVENT makes whoever runs it the definer.
+        does("ALTER DEFINER = 'app'@'%' EVENT shop.of_app ENABLE"),
+        does("ALTER DEFINER = 'root'@'localhost' EVENT shop.e ENABLE"),
+    ]);
+    let change = "_HOST = '127.0.0.1', #_PORT = 1, #_USER = 'x', #_PASSWORD = 'x'";
+    let (change, word) = if version.is_mysql_from((8, 0, 23)) {
+        (
+            format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE{}",
+                change.replace('#', "SOURCE")
+            ),
+            "REPLICA",
+        )
+    } else {
+        (
+            format!("CHANGE MASTER TO MASTER{}", change.replace('#', "MASTER")),
+            "SLAVE",
+        )
+    };
+    all.extend([
+        does(change),
+        does(format!("START {word}")),
+        does(format!("STOP {word} SQL_THREAD")),
+        does(format!("STOP {word}")),
+        does(format!("RESET {word} ALL")),
+    ]);
+    if mysql {
+        let workers = if version.is_mysql_from((8, 0, 26)) {
+            "replica"
+        } else {
+            "slave"
+        };
+        all.push(does(format!("SET GLOBAL {workers}_parallel_workers = 4")));
+        if version.is_mysql_from((8, 0, 0)) {
+            all.push(does("SET PERSIST_ONLY skip_replica_start = ON"));
+            all.push(does("RESET PERSIST IF EXISTS skip_replica_start"));
+        }
+    } else {
+        all.push(does("SET GLOBAL slave_parallel_threads = 4"));
+        all.push(does("SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos"));
+        all.push(does("SET GLOBAL gtid_domain_id = 7"));
+        all.push(does("SET GLOBAL gtid_domain_id = 0"));
+    }
+    all
+}
+
+fn trials(role: Role, version: &Version) -> Vec<Trial> {
+    let mut all = looking(version);
+    all.extend(match role {
+        Role::Blue => on_blue(version),
+        Role::Green => on_green(version),
+        Role::Replication => Vec::new(),
+    });
+    all
+}
+
+/// A server with an application's account, schema and an open session of it.
+struct Scene {
+    server: RunningServer,
+    version: Version,
+}
+
+impl Scene {
+    async fn open(kind: ServerKind) -> Self {
+        let places = LocateOptions::default();
+        let found = locate(kind, &places).await.unwrap();
+        let server = found
+            .start(&places.cache, None, &ServerOptions::default())
+            .await
+            .unwrap();
+        let comment = server
+            .value("SELECT @@version_comment")
+            .await
+            .unwrap()
+            .unwrap_or_default();
+        let version = Version::parse(
+            &server.value("SELECT @@version").await.unwrap().unwrap(),
+            &comment,
+        );
+        server
+            .run(&[
+                "CREATE DATABASE shop",
+                "CREATE TABLE shop.t (id INT PRIMARY KEY)",
+                "INSERT INTO shop.t VALUES (1)",
+                "CREATE VIEW shop.v AS SELECT id FROM shop.t",
+                "CREATE TRIGGER shop.g BEFORE INSERT ON shop.t FOR EACH ROW SET @x = 1",
+                "CREATE PROCEDURE shop.p() SELECT 1",
+                "CREATE EVENT shop.e ON SCHEDULE EVERY 1 DAY DO SELECT 1",
+                "CREATE USER 'app'@'%' IDENTIFIED BY 'app password'",
+                "CREATE DEFINER = 'app'@'%' EVENT shop.of_app ON SCHEDULE EVERY 1 DAY DO SELECT 1",
+                "GRANT ALL ON shop.* TO 'app'@'%'",
+            ])
+            .await
+            .unwrap();
+        Self { server, version }
+    }
+
+    async fn login(&self, user: &str, password: &str) -> Conn {
+        let options = OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.server.port())
+            .user(Some(user))
+            .pass(Some(password))
+            .prefer_socket(false);
+        Conn::new(options).await.unwrap()
+    }
+
+    async fn make(&self, role: Role) {
+        let grantee = Grantee {
+            role,
+            user: "bleen",
+            host: "%",
+            needs_tls: false,
+        };
+        let all: Vec<_> = statements(&grantee, &self.version, WISHES)
+            .into_iter()
+            .map(|statement| statement.replace(PASSWORD_HERE, &format!("'{PASSWORD}'")))
+            .collect();
+        self.server.run(&all).await.unwrap();
+    }
+
+    /// Runs every trial on a fresh session and returns the words of those that failed.
+    async fn failures(&self, role: Role) -> Vec<String> {
+        let by_another: Vec<_> = own_schema::create_statements()
+            .iter()
+            .map(|statement| statement.replace("CREATE PROCEDURE", "CREATE DEFINER = 'app'@'%' PROCEDURE"))
+            .collect();
+        self.server.run(&by_another).await.unwrap();
+        let app = self.login("app", "app password").await;
+        let mut conn = self.login("bleen", PASSWORD).await;
+        let mut failed = Vec::new();
+        for trial in trials(role, &self.version) {
+            let sql = trial.sql.replace("@app", &app.id().to_string());
+            let answer = conn.query_first::<mysql_async::Row, _>(&sql).await;
+            match answer {
+                Ok(row) if trial.sees => {
+                    let value = row
+                        .and_then(|row| row.get_opt::<Option<i64>, _>(0))
+                        .and_then(Result::ok)
+                        .flatten();
+                    if value.unwrap_or(0) == 0 {
+                        failed.push(format!("{sql}: sees nothing"));
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => failed.push(format!("{sql}: {error}")),
+            }
+        }
+        // Whatever a failed trial left behind must not make the next round fail or pass.
+        let root = [
+            "DROP DATABASE IF EXISTS bleen",
+            "SET GLOBAL event_scheduler = ON",
+            "SET GLOBAL read_only = 0",
+        ];
+        drop(conn);
+        self.server.run(&root).await.unwrap();
+        drop(app);
+        failed
+    }
+
+    async fn take(&self, right: &Right) {
+        let on = match right.scope {
+            Scope::Everything => "*.*",
+            Scope::OwnSchema => "`bleen`.*",
+        };
+        self.server
+            .run(&[format!("REVOKE {} ON {on} FROM 'bleen'@'%'", right.privilege)])
+            .await
+            .unwrap();
+    }
+
+    async fn forget(&self) {
+        self.server.run(&["DROP USER 'bleen'@'%'"]).await.unwrap();
+    }
+}
+
+async fn exactly_these_rights(kind: ServerKind) {
+    let scene = Scene::open(kind).await;
+    let mut wrong = Vec::new();
+    for role in [Role::Blue, Role::Green] {
+        scene.make(role).await;
+        for failure in scene.failures(role).await {
+            wrong.push(format!("{role:?} with all rights: {failure}"));
+        }
+        scene.forget().await;
+        for right in rights(role, &scene.version, WISHES) {
+            scene.make(role).await;
+            scene.take(&right).await;
+            if scene.failures(role).await.is_empty() {
+                wrong.push(format!(
+                    "{role:?}: {} ({}) is not needed",
+                    right.privilege, right.needed_for
+                ));
+            }
+            scene.forget().await;
+        }
+    }
+    assert!(wrong.is_empty(), "on {}:\n{}", scene.version, wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn mysql_9_7_needs_exactly_these_rights() {
+    exactly_these_rights(ServerKind::MySql97).await;
+}
+
+#[tokio::test]
+async fn mysql_5_6_needs_exactly_these_rights() {
+    exactly_these_rights(ServerKind::MySql56).await;
+}
+
+#[tokio::test]
+async fn mariadb_11_8_needs_exactly_these_rights() {
+    exactly_these_rights(ServerKind::MariaDb118).await;
+}
+
+#[tokio::test]
+async fn mariadb_10_11_needs_exactly_these_rights() {
+    exactly_these_rights(ServerKind::MariaDb1011).await;
+}
+
+#[tokio::test]
+async fn mariadb_10_5_needs_exactly_these_rights() {
+    exactly_these_rights(ServerKind::MariaDb105).await;
+}
