@@ -6,4 +6,5 @@ pub mod doctor;
 pub mod event;
 pub mod fault;
 pub mod ports;
+pub mod prepare;
 mod words;
