@@ -295,8 +295,12 @@ impl<'a> Apt<'a> {
             .talk
             .line("Debian's archive keys are not on this machine: taking them from its own archive");
         self.configure(None, true)?;
-        self.update()?;
-        let archives = self.download(&["debian-archive-keyring"], "fetching debian-archive-keyring")?;
+        // Any of the machine's sources may be out of order; what counts is whether the package can be had, and apt
+        // takes none that is not signed.
+        let lists = self.update();
+        let archives = self
+            .download(&["debian-archive-keyring"], "fetching debian-archive-keyring")
+            .map_err(|e| lists.err().unwrap_or(e))?;
         let out = self.dir.join("keys");
         self.unpack(&archives, &out)?;
         for archive in archives {
