@@ -178,6 +178,60 @@ fn usage_errors_are_64_and_say_what_to_do() {
 }
 
 #[test]
+fn grants_of_given_versions_need_no_server() {
+    let environment = Environment::new();
+    let name = environment.playbook("shop.yaml", &shipped("mysql-5.6-by-file.yaml"));
+    let given = [
+        "grants",
+        &name,
+        "--blue",
+        "mysql-5.6",
+        "--green",
+        "mariadb-11.8",
+        "--from",
+        "10.0.0.%",
+    ];
+    insta::assert_snapshot!("grants", seen(&environment.run(&given)));
+    let json = environment.run(&[&given[..], &["--output", "json"]].concat());
+    let lines = String::from_utf8(json.stdout).unwrap();
+    let types: Vec<_> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["type"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(types, ["account", "account", "account", "result"]);
+    let wrong = environment.run(&["grants", &name, "--blue", "8.4"]);
+    assert_eq!(code(&wrong), 64);
+}
+
+#[test]
+fn grants_of_an_unreachable_server_are_69() {
+    let environment = Environment::new();
+    // A port that was free a moment ago and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let text = shipped("minimal.yaml").replace(
+        "host: db-blue.example.net",
+        &format!("host: 127.0.0.1\n  port: {port}"),
+    );
+    let name = environment.playbook("shop.yaml", &text);
+    let output = environment.run(&["grants", &name]);
+    assert_eq!(code(&output), 69, "{}", seen(&output));
+    let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        talk.contains("cannot be reached") && talk.contains("nothing has changed"),
+        "{talk}"
+    );
+}
+
+#[test]
 fn what_goes_to_a_pipe_has_no_colour() {
     let environment = Environment::new();
     let name = environment.playbook("bad.yaml", "version: 2\n");

@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+use std::time::Duration;
+
 use bleen::adapters::mysql::grants::{Grantee, PASSWORD_HERE, statements};
+use bleen::adapters::mysql::greeting;
 use bleen::adapters::mysql::own_schema;
+use bleen::adapters::mysql::session::Address;
 use bleen::domain::grants::{Right, Role, Scope, Wishes, rights};
-use bleen::domain::ids::RunId;
+use bleen::domain::ids::{RunId, Side};
 use bleen::domain::server::{Family, Version};
 use bleen::sandbox::{LocateOptions, RunningServer, ServerKind, ServerOptions, locate};
 use mysql_async::prelude::Queryable;
@@ -336,6 +340,14 @@ impl Scene {
 
 async fn exactly_these_rights(kind: ServerKind) {
     let scene = Scene::open(kind).await;
+    let address = Address::Tcp("127.0.0.1".to_owned(), scene.server.port());
+    let greeted = greeting::read_version(Side::Blue, &address, Duration::from_secs(10))
+        .await
+        .unwrap();
+    assert_eq!(
+        (greeted.family, greeted.number),
+        (scene.version.family, scene.version.number)
+    );
     let mut wrong = Vec::new();
     for role in [Role::Blue, Role::Green] {
         scene.make(role).await;

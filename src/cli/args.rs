@@ -79,6 +79,27 @@ pub enum Command {
         playbook: PathBuf,
     },
 
+    /// Print the statements that make the accounts of a playbook, with exactly the rights they need.
+    ///
+    /// Each server is asked for its version, before any login; with --blue and --green none is.
+    Grants {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// Blue's family and version, such as mysql-5.7 or mariadb-10.11.
+        #[arg(long, value_name = "VERSION")]
+        blue: Option<String>,
+        /// Green's family and version.
+        #[arg(long, value_name = "VERSION")]
+        green: Option<String>,
+        /// The hosts bleen logs in from, as in an account's name.
+        #[arg(long, value_name = "HOST", default_value = "%")]
+        from: String,
+        /// The hosts green logs in to blue from, as in an account's name.
+        #[arg(long, value_name = "HOST", default_value = "%")]
+        green_from: String,
+    },
+
     /// Print the JSON Schema of playbooks, for editors.
     Schema,
 

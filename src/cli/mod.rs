@@ -7,6 +7,7 @@ mod check;
 pub mod error;
 pub mod exit;
 mod generate;
+mod grants;
 mod logging;
 pub mod picture;
 mod playbook_file;
@@ -63,8 +64,35 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
     match args.command {
         Command::Check { playbook } => check::run(&playbook, printer),
+        Command::Grants {
+            playbook,
+            blue,
+            green,
+            from,
+            green_from,
+        } => {
+            let options = grants::Options {
+                blue: blue.as_deref(),
+                green: green.as_deref(),
+                from: &from,
+                green_from: &green_from,
+            };
+            wait_for(grants::run(&playbook, &options, printer))
+        }
         Command::Schema => Ok(generate::schema(printer)),
         Command::Completions { shell } => Ok(generate::completions(shell, printer)),
         Command::Man { command } => generate::man(command.as_deref(), printer),
     }
+}
+
+/// Runs a command that waits for something, on a runtime of its own.
+fn wait_for<F: Future<Output = Result<Ending, CliError>>>(work: F) -> Result<Ending, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(ErrorKind::Internal, "start the runtime", error.to_string()))?;
+    let ending = runtime.block_on(work);
+    // A blocked thread (a prompt at a stopped terminal) must not keep the process.
+    runtime.shutdown_background();
+    ending
 }

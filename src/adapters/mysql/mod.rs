@@ -4,6 +4,7 @@ pub mod capabilities;
 mod columns;
 pub mod error;
 pub mod grants;
+pub mod greeting;
 pub mod identity;
 pub mod lag;
 pub mod own_schema;
