@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lag;
 pub mod own_schema;
 pub mod position_read;
+pub mod prepare;
 pub mod quote;
 pub mod relax;
 pub mod replication;

@@ -260,20 +260,33 @@ pub fn undo_statement(row: &UndoRow) -> String {
     )
 }
 
-/// What a run's change still must be put back, last change first. `None` if bleen's schema is not there.
+/// The statement that marks an undo as run.
+#[must_use]
+pub fn undone_statement(run_id: &str, seq: u32) -> String {
+    format!(
+        "UPDATE bleen.undo SET state = 'undone' WHERE run_id = {} AND seq = {seq}",
+        quote::text(run_id)
+    )
+}
+
+/// What still must be put back, last change first: of one run, or of all of them. `None` if bleen's schema is not
+/// there.
 ///
 /// # Errors
 /// Any [`super::error::Cause`] except that the schema or table is missing; a side that is neither `blue` nor `green`
 /// is [`super::error::Cause::Unexpected`].
 pub async fn open_undos(
     session: &mut Session,
-    run: &RunId,
+    run: Option<&RunId>,
     budget: Duration,
 ) -> Result<Option<Vec<UndoRow>>, ServerError> {
+    let of_run = run.map_or_else(String::new, |run| {
+        format!(" AND run_id = {}", quote::text(run.as_str()))
+    });
+    // Run ids begin with the time of the run.
     let sql = format!(
-        "SELECT run_id, seq, side, what, statement_text, state FROM bleen.undo WHERE state = 'open' AND run_id = {} \
-         ORDER BY seq DESC",
-        quote::text(run.as_str())
+        "SELECT run_id, seq, side, what, statement_text, state FROM bleen.undo WHERE state = 'open'{of_run} ORDER BY \
+         run_id DESC, seq DESC"
     );
     let doing = "read what must be put back";
     let rows: Vec<(String, u32, String, String, String, String)> =

@@ -367,7 +367,7 @@ fn scrub(mut error: ServerError, password: &SecretString) -> ServerError {
 /// Any [`Cause`]; the statements after the one that failed were not run.
 pub async fn undo(session: &mut Session, change: &Change, budget: Duration) -> Result<(), ServerError> {
     let doing = format!("undo: {}", change.what);
-    for statement in &change.undo {
+    for statement in change.undo.iter().filter(|s| !s.trim().is_empty()) {
         match session.run(&doing, statement, budget).await {
             // "Not configured as a replica": it was never told to follow, or has been reset already.
             Err(e) if matches!(e.code(), Some(1200)) => {}
