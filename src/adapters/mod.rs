@@ -3,3 +3,4 @@
 pub mod exec;
 pub mod mysql;
 pub mod secrets;
+pub mod targets;
