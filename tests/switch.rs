@@ -1,6 +1,11 @@
 //! The switch on real servers, without the command line around it.
 
-#![expect(clippy::panic, clippy::print_stderr, reason = "test")]
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test that stops says where"
+)]
 
 mod support;
 

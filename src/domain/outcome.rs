@@ -40,6 +40,8 @@ pub enum WhyKind {
     XaPrepared,
     /// Green's applier stopped while its work was waited for.
     ApplierStopped,
+    /// Green could not be seen caught up right before the hold.
+    GreenBehind,
     /// Green was not read-only when it had to be.
     GreenWritable,
     /// Green executed transactions of its own.
@@ -56,7 +58,7 @@ impl WhyKind {
     /// Whether a later attempt in the same window may go better without anybody's help.
     #[must_use]
     pub const fn may_try_again(self) -> bool {
-        matches!(self, Self::HoldBlocked | Self::DeadlineMissed)
+        matches!(self, Self::HoldBlocked | Self::DeadlineMissed | Self::GreenBehind)
     }
 }
 

@@ -132,10 +132,7 @@ fn armed(state: &mut State, answer: &Answer) -> Option<Command> {
             }
             state.send(Phase::Holding, Command::TakeHold)
         }
-        Answer::Refused(..) => {
-            state.guard = Made::No;
-            failed(state, answer)
-        }
+        // Refused may mean that it sleeps and green was not ready: looking for it once more is harmless.
         other => failed(state, other),
     }
 }

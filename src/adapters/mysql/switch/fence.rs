@@ -20,40 +20,60 @@ use crate::engine::ports::Terms;
 const BEYOND_DEADLINE: Duration = Duration::from_secs(1);
 
 pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
-    let privileged = quiet::privileged_sessions(inner, terms.budget).await?;
-    if !privileged.is_empty() {
+    let (blue, green) = tokio::join!(blue_stands(inner, terms), green_is_read_only(inner, terms));
+    let (mut blue, green_read_only) = (blue?, green?);
+    if !blue.privileged.is_empty() {
         if !inner.settings.end_privileged {
+            let sessions = blue.privileged;
             return refused(
                 WhyKind::Refused,
                 format!(
-                    "sessions {privileged:?} on blue write through read-only; `switch.privileged_sessions: end` would end them"
+                    "sessions {sessions:?} on blue write through read-only; `switch.privileged_sessions: end` would end them"
                 ),
             );
         }
-        let mut blue = inner.control(Side::Blue, terms.budget).await?;
-        for number in privileged {
-            end_session(&mut blue, &inner.settings.blue, number, terms.budget).await?;
+        let mut session = inner.control(Side::Blue, terms.budget).await?;
+        for number in std::mem::take(&mut blue.privileged) {
+            end_session(&mut session, &inner.settings.blue, number, terms.budget).await?;
+        }
+        drop(session);
+        // What they had written before they were gone belongs to the fence.
+        blue = blue_stands(inner, terms).await?;
+        if !blue.privileged.is_empty() {
+            return refused(
+                WhyKind::Refused,
+                "sessions that write through read-only came back while they were ended",
+            );
         }
     }
-    let (blue, green) = tokio::join!(blue_stands(inner, terms), green_is_read_only(inner, terms));
-    let (stands, prepared_xa) = blue?;
-    let green_read_only = green?;
-    inner.set_fence_file(stands.file);
+    inner.set_fence_file(blue.stands.file);
     Ok(Answer::Seen(Seen::Fence {
-        position: stands.position,
-        prepared_xa,
+        position: blue.stands.position,
+        prepared_xa: blue.prepared_xa,
         green_read_only,
     }))
 }
 
-async fn blue_stands(inner: &Inner, terms: Terms) -> Result<(Stands, u32), ServerError> {
-    let question = format!("XA RECOVER; {}", stands::question(inner));
+/// Blue under the hold, from one round trip.
+struct Blue {
+    /// Sessions that write through read-only.
+    privileged: Vec<u64>,
+    prepared_xa: u32,
+    stands: Stands,
+}
+
+async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
+    let doing = "read the fence position";
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    let sets = blue
-        .batch("read the fence position", &question, terms.budget)
-        .await?;
-    let prepared = sets.first().map_or(0, Vec::len);
-    let stands = stands::answer(inner, &blue, sets.get(1..).unwrap_or_default())?;
+    // The sessions first: whatever they commit before they are seen is in the position that is read after them.
+    let sessions = quiet::privileged_sessions(inner, blue.id());
+    let first = sessions.as_deref().unwrap_or("SELECT 1 FROM DUAL WHERE FALSE");
+    let question = format!("{first}; XA RECOVER; {}", stands::question(inner));
+    let sets = blue.batch(doing, &question, terms.budget).await?;
+    let [sessions, prepared, stands @ ..] = &sets[..] else {
+        return Err(blue.unexpected(doing, "too few result sets"));
+    };
+    let stands = stands::answer(inner, &blue, stands)?;
     if inner.settings.hold == HoldKind::Tables {
         // A table that came after the list was read is not locked; its writers are not held.
         let tables = hold::application_tables(&mut blue, terms.budget).await?;
@@ -64,7 +84,14 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<(Stands, u32), Serve
             ));
         }
     }
-    Ok((stands, u32::try_from(prepared).unwrap_or(u32::MAX)))
+    Ok(Blue {
+        privileged: sessions
+            .iter()
+            .filter_map(|row| row.get_opt::<u64, _>(0)?.ok())
+            .collect(),
+        prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
+        stands,
+    })
 }
 
 async fn green_is_read_only(inner: &Inner, terms: Terms) -> Result<bool, ServerError> {
@@ -107,6 +134,52 @@ pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> 
     Ok(Answer::Seen(
         guard::sealed_at(inner, &mut blue, number, terms.budget).await?,
     ))
+}
+
+/// How long the instant before the hold is waited for. The guard sleeps already; its margin is larger.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(500);
+
+/// A wait on green that ends this quickly means that green was there already.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+/// Ends at an instant when green has just been seen where blue stood: a hold that starts there only has to wait for
+/// what came in between.
+pub(super) async fn caught_up_instant(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let until = Instant::now() + CAUGHT_UP_WITHIN;
+    let caps = &inner.settings.green.caps;
+    let mut slot = inner.sessions.drain.lock().await;
+    let Some(green) = slot.as_mut() else {
+        return Err(lost(Side::Green, "wait on green", "its session is gone"));
+    };
+    loop {
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        let sets = blue
+            .batch("read blue's position", &stands::question(inner), terms.budget)
+            .await?;
+        let stands = stands::answer(inner, &blue, &sets)?;
+        drop(blue);
+        let left = until.saturating_duration_since(Instant::now());
+        let began = Instant::now();
+        let waited = position_read::wait_applied(green, caps, &stands.position, left).await?;
+        if waited == Waited::Reached && began.elapsed() <= AT_ONCE {
+            return done();
+        }
+        if waited == Waited::ApplierStopped {
+            return refused(WhyKind::ApplierStopped, "green's applier is stopped");
+        }
+        if Instant::now() >= until {
+            // Far behind it would be no good moment; a green that follows closely is good enough.
+            return if waited == Waited::Reached {
+                done()
+            } else {
+                let limit = humantime::format_duration(CAUGHT_UP_WITHIN);
+                refused(
+                    WhyKind::GreenBehind,
+                    format!("green was not seen caught up for {limit}"),
+                )
+            };
+        }
+    }
 }
 
 /// What happened on blue between the fence and where it stands now.

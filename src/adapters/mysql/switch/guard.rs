@@ -6,7 +6,7 @@ use mysql_async::Row;
 
 use super::sessions::end_session;
 use super::stands;
-use super::{Inner, done, refused};
+use super::{Inner, done, fence, refused};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
 use crate::adapters::mysql::session::{Purpose, Session};
@@ -55,7 +55,10 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     loop {
         let (holder,): (Option<u64>,) = blue.one("see the guard sleep", FIND_GUARD, budget).await?;
         match holder {
-            Some(id) if id == number => return done(),
+            Some(id) if id == number => {
+                drop(blue);
+                return fence::caught_up_instant(inner, terms).await;
+            }
             Some(other) => {
                 return refused(
                     WhyKind::Refused,

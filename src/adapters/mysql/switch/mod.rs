@@ -24,7 +24,9 @@ use tokio::sync::{Notify, watch as signal};
 
 use super::error::{Cause, ServerError};
 use super::session::Target;
+use super::survey::privileged;
 use crate::domain::capabilities::{Capabilities, PositionKind};
+use crate::domain::guardrails::facts::PrivilegedAccount;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Command, HoldKind, Seen};
 use crate::domain::outcome::WhyKind;
@@ -118,6 +120,8 @@ pub struct SwitchServers {
 struct Inner {
     settings: Settings,
     facts: Mutex<Facts>,
+    /// Accounts of blue that write through read-only.
+    privileged: Vec<PrivilegedAccount>,
     sessions: Sessions,
     clocks: clock::Clocks,
     alarm: signal::Sender<Option<Alarm>>,
@@ -156,9 +160,14 @@ impl SwitchServers {
 
     async fn assemble(settings: Settings, sessions: Sessions, facts: Facts) -> Result<Self, OpenError> {
         let clocks = clock::Clocks::measure(&sessions, settings.answer).await?;
+        let privileged = {
+            let mut blue = sessions.first_control(Side::Blue).await;
+            privileged::accounts(&mut blue, &settings.blue.caps.version, settings.answer).await?
+        };
         let inner = Arc::new(Inner {
             settings,
             facts: Mutex::new(facts),
+            privileged,
             sessions,
             clocks,
             alarm: signal::channel(None).0,

@@ -35,18 +35,13 @@ pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerE
 /// Accounts that write through read-only may not log in until the switch is confirmed; their open sessions are ended
 /// under the hold. The locks are not written to the binlog: green's accounts stay as they are.
 async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
-    let server = &inner.settings.blue;
-    let mut blue = inner.control(Side::Blue, budget).await?;
-    let accounts = privileged::accounts(&mut blue, &server.caps.version, budget).await?;
-    let (own,): (String,) = blue
-        .one("read the own account", "SELECT CURRENT_USER()", budget)
-        .await?;
-    let names: Vec<String> = accounts
+    // bleen's own account stays open: it is needed to finish. Those locked already are not ours to unlock.
+    let names: Vec<String> = inner
+        .privileged
         .iter()
-        .filter(|a| format!("{}@{}", a.user, a.host) != own)
-        .map(|a| quote::account(&a.user, &a.host))
+        .filter(|account| !account.own && !account.locked)
+        .map(|account| quote::account(&account.user, &account.host))
         .collect();
-    drop(blue);
     if names.is_empty() {
         return Ok(());
     }
@@ -61,21 +56,11 @@ async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerEr
         .await
 }
 
-/// The numbers of sessions on blue that write through read-only, without those of this run.
-pub(super) async fn privileged_sessions(inner: &Inner, budget: Duration) -> Result<Vec<u64>, ServerError> {
-    let server = &inner.settings.blue;
-    if privileged::sealed_for_all(&server.caps.version) {
-        return Ok(Vec::new());
-    }
+/// The statement that lists sessions on blue that write through read-only, without those of this run; nothing where
+/// nobody can.
+pub(super) fn privileged_sessions(inner: &Inner, asking: u64) -> Option<String> {
     let own: BTreeSet<u64> = inner.facts().blue_sessions.iter().copied().collect();
-    let mut blue = inner.control(Side::Blue, budget).await?;
-    let seen = privileged::read(&mut blue, &server.caps.version, &own, budget).await?;
-    Ok(seen
-        .sessions
-        .iter()
-        .map(|s| s.id)
-        .filter(|id| !own.contains(id))
-        .collect())
+    privileged::open_sessions_statement(&inner.privileged, &own, asking)
 }
 
 pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
