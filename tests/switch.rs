@@ -9,11 +9,12 @@
 
 mod support;
 
+use bleen::adapters::mysql::session::{Purpose, Session, Target};
 use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::{Outcome, WhyKind};
-use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
-use support::{attempt, following, is_writable, session, settings};
+use bleen::sandbox::{PairOptions, ServerKind};
+use support::{BUDGET, attempt, attempt_with, following, is_writable, settings};
 
 fn show(attempt: &bleen::engine::attempt::Attempt) {
     eprintln!("{:?} pause {:?}", attempt.outcome, attempt.pause);
@@ -31,39 +32,53 @@ async fn switches(blue: ServerKind, green: ServerKind, hold: HoldKind, options: 
     assert!(is_writable(&pair, Side::Green).await);
 }
 
-/// A row lock on green that the applier needs: the hold is granted and the drain cannot end.
+/// A row lock on green that the applier needs, taken when everything has been found in order: the hold is granted and
+/// the drain cannot end.
 async fn misses(blue: ServerKind, green: ServerKind, hold: HoldKind, options: &PairOptions) {
     let pair = following(blue, green, options).await;
-    let mut locker = lock_a_row(&pair).await;
-    let mut blue_session = session(&pair, Side::Blue).await;
-    blue_session
-        .run("beat", "UPDATE bleen.heartbeat SET n = n + 1", support::BUDGET)
-        .await
-        .unwrap();
-    drop(blue_session);
-    let ended = attempt(settings(&pair, hold).await).await;
+    let (on_green, on_blue) = (
+        support::target(&pair, Side::Green),
+        support::target(&pair, Side::Blue),
+    );
+    let keep = std::sync::Arc::new(tokio::sync::Mutex::new(None));
+    let kept = keep.clone();
+    let settings = settings(&pair, hold).await;
+    let ended = attempt_with(settings, "hold", move || {
+        let (on_green, on_blue, kept) = (on_green.clone(), on_blue.clone(), kept.clone());
+        async move { *kept.lock().await = Some(lock_a_row(&on_green, &on_blue).await) }
+    })
+    .await;
     show(&ended);
     let Outcome::Released { why, left } = &ended.outcome else {
         panic!("{:?}", ended.outcome)
     };
     assert_eq!(why.kind, WhyKind::DeadlineMissed);
+    assert!(
+        why.detail.contains("row lock") && why.detail.contains("heartbeat"),
+        "{}",
+        why.detail
+    );
     assert!(left.is_empty(), "{left:?}");
     assert!(is_writable(&pair, Side::Blue).await);
     assert!(!is_writable(&pair, Side::Green).await);
-    locker.run("unlock", "ROLLBACK", support::BUDGET).await.unwrap();
 }
 
-async fn lock_a_row(pair: &SandboxPair) -> bleen::adapters::mysql::session::Session {
-    let mut locker = session(pair, Side::Green).await;
-    locker.run("lock", "BEGIN", support::BUDGET).await.unwrap();
+async fn lock_a_row(on_green: &Target, on_blue: &Target) -> Session {
+    let purpose = Purpose {
+        run: None,
+        role: "test",
+    };
+    let mut locker = Session::open(on_green, &purpose, BUDGET).await.unwrap();
+    locker.run("lock", "BEGIN", BUDGET).await.unwrap();
     locker
-        .run(
-            "lock",
-            "SELECT n FROM bleen.heartbeat LOCK IN SHARE MODE",
-            support::BUDGET,
-        )
+        .run("lock", "SELECT n FROM bleen.heartbeat LOCK IN SHARE MODE", BUDGET)
         .await
         .unwrap();
+    let mut blue = Session::open(on_blue, &purpose, BUDGET).await.unwrap();
+    blue.run("beat", "UPDATE bleen.heartbeat SET n = n + 1", BUDGET)
+        .await
+        .unwrap();
+    blue.close(BUDGET).await;
     locker
 }
 

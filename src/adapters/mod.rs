@@ -1,6 +1,7 @@
 //! The only code that knows a driver, a file or a process. Implements the engine's ports.
 
 pub mod exec;
+pub mod gates;
 pub mod journal;
 pub mod mysql;
 pub mod secrets;

@@ -100,6 +100,23 @@ pub enum Command {
         green_from: String,
     },
 
+    /// Move the writers from blue to green, inside the deadline, or give up and leave blue serving.
+    Switch {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name, instead of typing it at the terminal.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
+    /// End a run that ended without an outcome: finish it if green was promoted, else open blue again.
+    Resume {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+    },
+
     /// Print the JSON Schema of playbooks, for editors.
     Schema,
 

@@ -3,17 +3,22 @@
 //! `args.rs` is the command line, one file each for the commands, `exit.rs` their endings, `printer.rs` their words.
 
 pub mod args;
+mod by_hand;
 mod check;
 pub mod error;
 pub mod exit;
 mod generate;
 mod grants;
 mod logging;
+mod pair;
 pub mod picture;
 mod playbook_file;
 pub mod printer;
 pub mod reporting;
+mod resume;
 pub mod run_dir;
+mod signals;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -79,6 +84,10 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
             };
             wait_for(grants::run(&playbook, &options, printer))
         }
+        Command::Switch { playbook, confirm } => {
+            switch::run(&playbook, confirm.as_deref(), &args.global, printer)
+        }
+        Command::Resume { playbook } => resume::run(&playbook, &args.global, printer),
         Command::Schema => Ok(generate::schema(printer)),
         Command::Completions { shell } => Ok(generate::completions(shell, printer)),
         Command::Man { command } => generate::man(command.as_deref(), printer),

@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::args::Output;
+use super::error::CliError;
 use super::printer::Printer;
-use crate::engine::event::RunEvent;
-use crate::report::human::Human;
+use super::signals::At;
+use super::switch::{Done, LAST_WORDS};
+use crate::engine::event::{EventKind, Events, RunEvent};
+use crate::report::human::{EVERY, Human};
 use crate::report::json;
 
 /// The printing thread of one run.
@@ -17,15 +20,45 @@ pub struct Reporting {
     done: oneshot::Receiver<()>,
 }
 
+/// A stream of events that is being printed, and the step it is at.
+#[must_use]
+pub fn begin(output: Output) -> (Events, At, Reporting) {
+    let (events, receiver) = Events::stream();
+    let at = At::default();
+    (events, at.clone(), start(receiver, output, EVERY, at))
+}
+
+/// Says the last event of a command and waits, a little, until everything is printed.
+pub async fn end(events: Events, reporting: Reporting, command: &str, ended: &Result<Done, CliError>) {
+    if let Ok(done) = ended {
+        let mut fields = serde_json::json!({
+            "command": command,
+            "outcome": done.ending.word(),
+            "exit_code": done.ending.code(),
+        });
+        if let (Some(all), Some(more)) = (fields.as_object_mut(), done.result.as_object()) {
+            for (name, value) in more {
+                all.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        events.say(EventKind::Result(fields));
+    }
+    drop(events);
+    if !reporting.finish(LAST_WORDS).await {
+        tracing::warn!("the output was too slow for the last lines");
+    }
+}
+
 /// Starts printing `events` in the form of `output`. With lines for people, what repeats is shown again after `every`.
 #[must_use]
-pub fn start(mut events: mpsc::Receiver<RunEvent>, output: Output, every: Duration) -> Reporting {
+pub fn start(mut events: mpsc::Receiver<RunEvent>, output: Output, every: Duration, at: At) -> Reporting {
     let (finished, done) = oneshot::channel();
     // A plain thread and not a task: a write to a stopped terminal blocks for as long as it is stopped.
     thread::spawn(move || {
         let mut printer = Printer::new(output);
         let mut human = Human::new(every);
         while let Some(event) = events.blocking_recv() {
+            at.see(&event);
             match output {
                 Output::Json => printer.data(&json::line(&event)),
                 Output::Human => human.lines(&event).iter().for_each(|line| printer.line(line)),

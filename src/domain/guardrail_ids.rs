@@ -36,6 +36,23 @@ impl GuardrailId {
         self.0
     }
 
+    /// Whether what it finds right before the hold usually goes away by itself, so that waiting for it makes sense.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        [
+            Self::BACKUP_RUNNING,
+            Self::CONNECTIONS,
+            Self::DDL_IN_FLIGHT,
+            Self::LAG,
+            Self::LONG_STATEMENTS,
+            Self::LONG_TRANSACTIONS,
+            Self::REPLICATION_HEALTH,
+            Self::SEMI_SYNC,
+            Self::XA_PREPARED,
+        ]
+        .contains(&self)
+    }
+
     /// Says whether a playbook may waive this guardrail.
     #[must_use]
     pub fn waivable(self) -> Waivable {

@@ -71,11 +71,43 @@ impl RunId {
         }
     }
 
+    /// A new run's id: UTC to the second, and a tail that tells two runs of one second apart.
+    ///
+    /// `seconds` since 1970; of `tail` the lowest 24 bits are used.
+    #[must_use]
+    pub fn at(seconds: u64, tail: u64) -> Self {
+        let days = seconds / 86_400;
+        let (year, month, day) = civil_from_days(days);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        Self(format!(
+            "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z-{:06x}",
+            tail & 0xff_ffff
+        ))
+    }
+
     /// The text as it stands in journals and statements.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Gregorian; Howard Hinnant, "chrono-compatible low-level
+/// date algorithms", for dates after 1970).
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 impl TryFrom<String> for RunId {
@@ -100,6 +132,16 @@ impl fmt::Display for RunId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_id_begins_with_its_time() {
+        assert_eq!(
+            RunId::at(1_795_470_060, 0x1_0009_f3a6).as_str(),
+            "20261123T214100Z-09f3a6"
+        );
+        assert_eq!(RunId::at(951_782_400, 0).as_str(), "20000229T000000Z-000000");
+        assert!(RunId::new(RunId::at(0, 0).as_str()).is_ok());
+    }
 
     #[test]
     fn a_run_id_cannot_end_a_comment() {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 
+use crate::domain::guardrails::{Finding, Severity};
 use crate::domain::ids::Side;
 use crate::domain::outcome::Outcome;
 use crate::domain::step::Step;
@@ -205,6 +206,25 @@ impl Events {
         };
         // A full queue or a closed output: the gap in the numbers tells.
         let _ = sender.try_send(event);
+    }
+
+    /// Tells a guardrail's finding.
+    pub fn finding(&self, finding: &Finding) {
+        let severity = match finding.severity {
+            Severity::Ok => "ok",
+            Severity::Warning => "warning",
+            Severity::NotKnown => "not-known",
+            Severity::Stop => "stop",
+        };
+        self.say(EventKind::Finding {
+            id: finding.id.to_string(),
+            severity: severity.to_owned(),
+            side: finding.side,
+            seen: finding.seen.clone(),
+            limit: finding.limit.clone(),
+            remedy: finding.remedy.clone(),
+            waived: finding.waived.clone(),
+        });
     }
 
     /// Says something in words.

@@ -7,4 +7,5 @@ pub mod event;
 pub mod fault;
 pub mod ports;
 pub mod prepare;
+pub mod switchover;
 mod words;

@@ -11,11 +11,11 @@ use bleen::adapters::mysql::switch::{Server, Settings, SwitchServers};
 use bleen::adapters::mysql::{capabilities, identity};
 use bleen::domain::consistency::Start;
 use bleen::domain::ids::{RunId, Side};
-use bleen::domain::machine::{HoldKind, Spec, State};
+use bleen::domain::machine::{Answer, Command, HoldKind, Spec, State};
 use bleen::domain::position::FilePosition;
 use bleen::engine::attempt::{self, Attempt, Times};
 use bleen::engine::event::Events;
-use bleen::engine::ports::{Journal, JournalError, Record};
+use bleen::engine::ports::{Alarm, Journal, JournalError, Pending, Record, Servers, Terms};
 use bleen::sandbox::{PairOptions, RunningServer, SandboxPair, ServerKind};
 use tokio_util::sync::CancellationToken;
 
@@ -150,6 +150,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         end_privileged: false,
         fence_queries: Vec::new(),
         routes: Vec::new(),
+        own_sessions: Vec::new(),
     }
 }
 
@@ -172,13 +173,50 @@ impl Journal for Memory {
     }
 }
 
-/// One whole attempt.
-pub async fn attempt(settings: Settings) -> Attempt {
+/// Does something of the test's own right before a command is carried out.
+pub struct Before<F> {
+    inner: SwitchServers,
+    name: &'static str,
+    action: F,
+}
+
+impl<F, R> Servers for Before<F>
+where
+    F: Fn() -> R + Send + Sync,
+    R: Future<Output = ()> + Send + 'static,
+{
+    fn perform(&self, command: Command, terms: Terms) -> Pending<Answer> {
+        if command.name() != self.name {
+            return self.inner.perform(command, terms);
+        }
+        let (action, perform) = ((self.action)(), self.inner.perform(command, terms));
+        Box::pin(async move {
+            action.await;
+            perform.await
+        })
+    }
+
+    fn alarm(&self) -> Pending<Alarm> {
+        self.inner.alarm()
+    }
+
+    fn in_the_way(&self) -> Option<String> {
+        self.inner.in_the_way()
+    }
+}
+
+/// An attempt with an action of the test's own before one of its commands.
+pub async fn attempt_with<F, R>(settings: Settings, name: &'static str, action: F) -> Attempt
+where
+    F: Fn() -> R + Send + Sync,
+    R: Future<Output = ()> + Send + 'static,
+{
     let spec = Spec {
         hold: settings.hold,
-        reprove: false,
+        reprove: !settings.fence_queries.is_empty(),
     };
-    let servers = SwitchServers::open(settings).await.unwrap();
+    let inner = SwitchServers::open(settings).await.unwrap();
+    let servers = Before { inner, name, action };
     let cancel = CancellationToken::new();
     let mut journal = Memory::default();
     attempt::run(
@@ -191,6 +229,11 @@ pub async fn attempt(settings: Settings) -> Attempt {
         &Events::none(),
     )
     .await
+}
+
+/// One whole attempt.
+pub async fn attempt(settings: Settings) -> Attempt {
+    attempt_with(settings, "", || async {}).await
 }
 
 /// Whether a side accepts an ordinary account's writes.

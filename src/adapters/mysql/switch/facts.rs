@@ -62,6 +62,10 @@ pub(super) async fn read(
     budget: Duration,
 ) -> Result<Facts, ServerError> {
     let blue_sessions = sessions.numbers(Side::Blue).await;
+    let blue_sessions = blue_sessions
+        .into_iter()
+        .chain(settings.own_sessions.iter().copied())
+        .collect();
     let green_sessions = sessions.numbers(Side::Green).await;
     let mut blue = sessions.first_control(Side::Blue).await;
     let mut green = sessions.first_control(Side::Green).await;

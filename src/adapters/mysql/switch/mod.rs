@@ -29,7 +29,7 @@ use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::guardrails::facts::PrivilegedAccount;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Command, HoldKind, Seen};
-use crate::domain::outcome::WhyKind;
+use crate::domain::outcome::{Outcome, WhyKind};
 use crate::domain::position::FilePosition;
 use crate::engine::ports::{Alarm, Pending, Servers, Terms};
 use crate::playbook::model::{Exec, GateQuery};
@@ -82,6 +82,8 @@ pub struct Settings {
     pub fence_queries: Vec<GateQuery>,
     /// What points the traffic at green.
     pub routes: Vec<Exec>,
+    /// Further sessions of this run on blue: no session that writes through read-only, whatever its account.
+    pub own_sessions: Vec<u64>,
 }
 
 impl Settings {
@@ -181,13 +183,22 @@ impl SwitchServers {
         Ok(Self { inner })
     }
 
-    /// Writes the run's outcome where the servers keep it: on green if it was promoted, else on blue.
-    ///
-    /// # Errors
-    /// The row could not be written. The outcome stands all the same.
-    pub async fn close_run(&self, outcome: &str, promoted: bool) -> Result<(), ServerError> {
-        let side = if promoted { Side::Green } else { Side::Blue };
-        facts::close_run(&self.inner, side, outcome).await
+    /// Writes the run's outcome where the servers keep it: on green if it was promoted, else on blue. The outcome
+    /// stands all the same if the row cannot be written; an ambiguous one is left open, so that `resume` finds it.
+    pub fn close_run(&self, outcome: &Outcome) -> Pending<Result<(), String>> {
+        let inner = Arc::clone(&self.inner);
+        let side = match outcome {
+            Outcome::Switched { .. } => Some(Side::Green),
+            Outcome::Released { .. } | Outcome::RolledBack { .. } => Some(Side::Blue),
+            Outcome::Ambiguous { .. } => None,
+        };
+        let word = outcome.word();
+        Box::pin(async move {
+            let Some(side) = side else { return Ok(()) };
+            facts::close_run(&inner, side, word)
+                .await
+                .map_err(|e| e.to_string())
+        })
     }
 
     /// What the run wrote down.

@@ -1,0 +1,261 @@
+//! The gates of a switchover on real servers: guardrails, lag, and gate queries, asked until all are green.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::mysql::error::ServerError;
+use super::mysql::lag::{LagMeter, Setup};
+use super::mysql::session::{Purpose, Session};
+use super::mysql::survey::PairSurveyor;
+use super::mysql::switch::Server;
+use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
+use crate::domain::ids::RunId;
+use crate::domain::lag::{LagSample, Verdict};
+use crate::engine::doctor::Doctor;
+use crate::engine::event::{EventKind, Events, in_milliseconds};
+use crate::engine::ports::Pending;
+use crate::engine::switchover::{Gates, Looked};
+use crate::playbook::Playbook;
+
+/// How often lag is told to the outputs.
+const TELL_LAG: Duration = Duration::from_secs(1);
+
+/// How long the heartbeat may take to stop before a hold.
+const STOP_HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The most samples that are kept: the observation time at ten a second, at most ten minutes of it.
+const MOST_SAMPLES: usize = 6_000;
+
+/// Gates with sessions of their own on both sides.
+pub struct LiveGates {
+    inner: Arc<Mutex<Inner>>,
+    /// The surveys' session on blue: bleen's own, whatever it may write through.
+    pub blue_session: u64,
+}
+
+struct Inner {
+    doctor: Doctor<PairSurveyor>,
+    setup: Setup,
+    meter: Option<Meter>,
+    observe: Duration,
+    events: Events,
+    expected: Option<(String, String)>,
+}
+
+struct Meter {
+    meter: LagMeter,
+    seen: Arc<PlainMutex<VecDeque<LagSample>>>,
+    _told: AbortOnDropHandle<()>,
+}
+
+impl LiveGates {
+    /// Opens the sessions that surveys need, and begins to measure lag.
+    ///
+    /// # Errors
+    /// A session that cannot be opened. Nothing has changed.
+    pub async fn open(
+        playbook: &Playbook,
+        blue: &Server,
+        green: &Server,
+        run: &RunId,
+        events: &Events,
+        budget: Duration,
+    ) -> Result<Self, ServerError> {
+        let purpose = Purpose {
+            run: Some(run.clone()),
+            role: "survey",
+        };
+        let on_blue = Session::open(&blue.target, &purpose, budget).await?;
+        let on_green = Session::open(&green.target, &purpose, budget).await?;
+        let blue_session = on_blue.id();
+        let look = PairSurveyor::new(
+            (on_blue, blue.caps.clone()),
+            (on_green, green.caps.clone()),
+            budget,
+        );
+        let mut doctor = Doctor::of_playbook(look, playbook);
+        doctor.read_ahead().await;
+        let setup = Setup {
+            blue: blue.target.clone(),
+            green: green.target.clone(),
+            blue_caps: blue.caps.clone(),
+            green_caps: green.caps.clone(),
+            run: Some(run.clone()),
+            every: playbook.lag.heartbeat,
+        };
+        let mut inner = Inner {
+            doctor,
+            setup,
+            meter: None,
+            observe: playbook.lag.observe,
+            events: events.clone(),
+            expected: None,
+        };
+        inner.measure();
+        Ok(Self {
+            inner: Arc::new(Mutex::new(inner)),
+            blue_session,
+        })
+    }
+}
+
+impl Gates for LiveGates {
+    fn look(&self) -> Pending<Looked> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { inner.lock().await.look().await })
+    }
+
+    fn stand_aside(&self) -> Pending<Result<(), String>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let Some(meter) = inner.lock().await.meter.take() else {
+                return Ok(());
+            };
+            let quiet = meter.meter.stop_writing(STOP_HEARTBEAT).await;
+            meter.meter.stop(STOP_HEARTBEAT).await;
+            if quiet {
+                Ok(())
+            } else {
+                Err("the heartbeat on blue could not be seen stopped".to_owned())
+            }
+        })
+    }
+}
+
+impl Inner {
+    fn measure(&mut self) {
+        let meter = LagMeter::start(self.setup.clone());
+        let seen: Arc<PlainMutex<VecDeque<LagSample>>> = Arc::default();
+        let (mut samples, kept, events, observe) = (
+            meter.samples(),
+            Arc::clone(&seen),
+            self.events.clone(),
+            self.observe,
+        );
+        let told = tokio::spawn(async move {
+            let mut told_at = Duration::ZERO;
+            while samples.changed().await.is_ok() {
+                let sample = samples.borrow_and_update().clone();
+                if sample.at.saturating_sub(told_at) >= TELL_LAG {
+                    told_at = sample.at;
+                    events.say(lag_event(&sample));
+                }
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let oldest = sample.at.saturating_sub(observe);
+                kept.push_back(sample);
+                // One sample older than the time is kept, so that the whole time is covered.
+                while kept.len() > MOST_SAMPLES || kept.get(1).is_some_and(|s| s.at < oldest) {
+                    kept.pop_front();
+                }
+            }
+        });
+        self.meter = Some(Meter {
+            meter,
+            seen,
+            _told: AbortOnDropHandle::new(told),
+        });
+    }
+
+    async fn look(&mut self) -> Looked {
+        if self.meter.is_none() {
+            self.measure();
+        }
+        let (lag, note) = self.lag();
+        // The lag first: it costs nothing, and while it is not known the servers need not be asked everything.
+        let plan = PlanFacts {
+            lag,
+            expected: self.expected.clone(),
+            run_lock: Known::Known(None),
+            ..PlanFacts::default()
+        };
+        let examination = self.doctor.examine(Scope::Hold, plan).await;
+        Looked {
+            findings: examination.findings,
+            note,
+        }
+    }
+
+    /// Lag over the observation time, and what is worth saying about it.
+    fn lag(&self) -> (Known<LagFact>, Option<String>) {
+        let Some(meter) = &self.meter else {
+            return (Known::Unknown("not measured".to_owned()), None);
+        };
+        let seen = meter.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(first), Some(last)) = (seen.front(), seen.back()) else {
+            return (
+                Known::Unknown("no heartbeat has been measured yet".to_owned()),
+                None,
+            );
+        };
+        if let Some(trouble) = &last.trouble {
+            return (Known::Unknown(trouble.clone()), None);
+        }
+        let Some(now) = last.lag else {
+            return (
+                Known::Unknown("no heartbeat has arrived on green yet".to_owned()),
+                None,
+            );
+        };
+        let observed = last.at.saturating_sub(first.at);
+        if observed < self.observe {
+            let why = format!(
+                "observed for {:.1} s of {}",
+                observed.as_secs_f64(),
+                humantime::format_duration(self.observe)
+            );
+            return (Known::Unknown(why), None);
+        }
+        let lags: Vec<Duration> = seen.iter().filter_map(|s| s.lag).collect();
+        let half = lags.len() / 2;
+        let (before, after) = lags.split_at(half);
+        let rising = before.iter().max() < after.iter().min() && now > RISE_COUNTS_FROM;
+        let fact = LagFact {
+            now,
+            most: lags.iter().copied().max().unwrap_or(now),
+            rising,
+            observed,
+        };
+        (Known::Known(fact), last.verdict.as_ref().and_then(falling_behind))
+    }
+}
+
+/// Below this, growth is noise.
+const RISE_COUNTS_FROM: Duration = Duration::from_millis(500);
+
+/// What to say of a green that will not catch up.
+fn falling_behind(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::FallingBehind {
+            write_rate,
+            apply_rate,
+        } => Some(format!(
+            "green cannot keep up: blue writes {write_rate:.0}/s and green applies {apply_rate:.0}/s, so it never catches up \
+             at these rates; less load on blue, more applier workers on green, or `replication.relax_green: true` would help"
+        )),
+        Verdict::CaughtUp | Verdict::CatchingUp { .. } => None,
+    }
+}
+
+/// A look at the lag, as an event.
+#[must_use]
+pub fn lag_event(sample: &LagSample) -> EventKind {
+    EventKind::Lag {
+        lag_ms: sample.lag.map(in_milliseconds),
+        transactions_behind: sample.behind.map(|b| b.amount),
+        write_rate: sample.write_rate,
+        apply_rate: sample.apply_rate,
+        blue_writable: None,
+        green_writable: None,
+    }
+}
+
+impl LiveGates {
+    /// The findings of a scope, asked once over the gates' sessions.
+    pub async fn examine(&self, scope: Scope, plan: PlanFacts) -> Vec<Finding> {
+        self.inner.lock().await.doctor.examine(scope, plan).await.findings
+    }
+}

@@ -1,0 +1,97 @@
+//! Opens a pair: passwords fetched, both servers reached and asked what they can do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::Global;
+use super::error::CliError;
+use super::exit::ErrorKind;
+use super::run_dir;
+use crate::adapters::journal;
+use crate::adapters::mysql::session::Session;
+use crate::adapters::mysql::switch::Server;
+use crate::adapters::targets;
+use crate::domain::ids::{RunId, Side};
+use crate::engine::event::{EventKind, Events};
+use crate::playbook::Playbook;
+
+/// How long a connection, and each statement that does not wait for something, may take to answer.
+pub const ANSWER: Duration = Duration::from_secs(5);
+
+/// Both servers, reached.
+pub struct Pair {
+    /// The server that serves now.
+    pub blue: Server,
+    /// The server that will.
+    pub green: Server,
+    /// A session on blue.
+    pub on_blue: Session,
+    /// A session on green.
+    pub on_green: Session,
+}
+
+/// Reaches both servers.
+///
+/// # Errors
+/// A password that cannot be fetched, a server that cannot be reached or refuses the login.
+pub async fn open(playbook: &Playbook, events: &Events) -> Result<Pair, CliError> {
+    let (blue, on_blue) = one(Side::Blue, playbook, events).await?;
+    let (green, on_green) = one(Side::Green, playbook, events).await?;
+    Ok(Pair {
+        blue,
+        green,
+        on_blue,
+        on_green,
+    })
+}
+
+async fn one(side: Side, playbook: &Playbook, events: &Events) -> Result<(Server, Session), CliError> {
+    let endpoint = match side {
+        Side::Blue => &playbook.pair.blue,
+        Side::Green => &playbook.pair.green,
+    };
+    let target = targets::target(side, endpoint)
+        .await
+        .map_err(|(whose, e)| CliError::secret(&whose, &e))?;
+    let (server, session) = targets::server(target, None, ANSWER).await?;
+    events.say(EventKind::Server {
+        side,
+        address: server.target.address.to_string(),
+        version: server.caps.version.to_string(),
+    });
+    Ok((server, session))
+}
+
+/// The directory of the runs' journals, made and seen writable before anything is changed.
+///
+/// # Errors
+/// It cannot be made or written.
+pub fn runs_directory(global: &Global) -> Result<PathBuf, CliError> {
+    let runs = run_dir::find(global)?;
+    journal::check_writable(&runs).map_err(|e| {
+        CliError::new(ErrorKind::NotReady, "prepare the run directory", e.to_string())
+            .hint("name another one: `--run-dir DIR`")
+    })?;
+    Ok(runs)
+}
+
+/// A new run's id.
+#[must_use]
+pub fn new_run() -> RunId {
+    use std::hash::{BuildHasher, RandomState};
+    let now = std::time::SystemTime::now();
+    let seconds = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    RunId::at(seconds, RandomState::new().hash_one(std::process::id()))
+}
+
+/// Who runs bleen, and where: for the journal, the servers' records and whoever finds the lock taken.
+#[must_use]
+pub fn operator() -> String {
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| "unknown".to_owned());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{host}")
+}

@@ -1,0 +1,119 @@
+//! What Ctrl-C, SIGTERM and SIGHUP do: the first asks to stop and says what that means now, the second stops waiting.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::domain::step::Step;
+use crate::engine::event::{EventKind, Events, RunEvent};
+
+/// The step that a run is at, for words about it.
+#[derive(Debug, Clone, Default)]
+pub struct At(Arc<Mutex<Option<Step>>>);
+
+impl At {
+    /// Takes an event into account.
+    pub fn see(&self, event: &RunEvent) {
+        if let EventKind::StepBegan { step, .. } = event.kind {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+        }
+    }
+
+    /// What asking to stop does now.
+    #[must_use]
+    pub fn what_cancel_does(&self) -> &'static str {
+        what_cancel_does(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What asking to stop does at a step.
+#[must_use]
+pub fn what_cancel_does(step: Option<Step>) -> &'static str {
+    match step {
+        None
+        | Some(
+            Step::Preflight
+            | Step::Follow
+            | Step::CatchUp
+            | Step::Prove
+            | Step::Warm
+            | Step::Ready
+            | Step::WireBack,
+        ) => "stops; what was changed is put back, blue serves throughout",
+        Some(Step::Quiet | Step::Arm | Step::Hold | Step::Fence | Step::Drain | Step::Reprove) => {
+            "gives up the hold; waiting writers go on, blue serves"
+        }
+        Some(Step::Seal | Step::Disarm) => {
+            "opens blue again and gives up the hold, unless green has been promoted"
+        }
+        Some(Step::Promote | Step::Route | Step::Release | Step::Confirm | Step::Soak | Step::Finish) => {
+            "does nothing any more: green is being promoted or serves, and the rest is finished"
+        }
+        Some(Step::Undo) => "does nothing more: what was changed is being put back",
+    }
+}
+
+/// Listens to the signals for as long as it lives.
+pub struct Signals {
+    /// Cancelled by the first signal.
+    pub stop: CancellationToken,
+    /// Cancelled by the second one.
+    pub stop_waiting: CancellationToken,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The system does not let a program listen to signals.
+    pub fn listen(at: At, events: Events) -> std::io::Result<Self> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let (stop, stop_waiting) = (CancellationToken::new(), CancellationToken::new());
+        let (first, second) = (stop.clone(), stop_waiting.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = interrupt.recv() => "Ctrl-C",
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = hang_up.recv() => "SIGHUP",
+                };
+                if first.is_cancelled() {
+                    second.cancel();
+                    return;
+                }
+                events.warn(format!(
+                    "{name}: it {}; once more prints the statements to run by hand and leaves",
+                    at.what_cancel_does()
+                ));
+                first.cancel();
+            }
+        });
+        Ok(Self {
+            stop,
+            stop_waiting,
+            _task: AbortOnDropHandle::new(task),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_promote_a_cancel_is_said_to_do_nothing() {
+        for step in Step::ALL {
+            let words = what_cancel_does(Some(step));
+            let past = matches!(
+                step,
+                Step::Promote | Step::Route | Step::Release | Step::Confirm | Step::Soak | Step::Finish
+            );
+            assert_eq!(words.contains("nothing any more"), past, "{step}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! `bleen switch`: gates, hold, promote, or the way back.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::args::Global;
+use super::error::CliError;
+use super::exit::{Ending, ErrorKind};
+use super::pair::{self, ANSWER, Pair};
+use super::printer::Printer;
+use super::signals::{At, Signals};
+use super::{by_hand, playbook_file, reporting, resume};
+use crate::adapters::gates::LiveGates;
+use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::switch::{OpenError, Settings, SwitchServers};
+use crate::domain::ids::RunId;
+use crate::domain::machine::{HoldKind, Spec};
+use crate::domain::outcome::Outcome;
+use crate::engine::attempt::Times;
+use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
+use crate::engine::ports::{Journal, Pending, Record};
+use crate::engine::switchover::{Ended, Opener, Switchover, Window};
+use crate::playbook::Playbook;
+use crate::playbook::model::{GateMoment, HoldWay, PrivilegedSessions, Route};
+
+/// How long the outputs may take to write what is left, at the end.
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long undoing may go on beyond the time at which the guard has opened blue by itself.
+const UNDO_BEYOND_GUARD: Duration = Duration::from_secs(5);
+
+/// Runs the command.
+///
+/// # Errors
+/// Everything that keeps it from trying: the playbook, a password, a server, the run directory, the lock.
+pub fn run(
+    path: &Path,
+    confirm: Option<&str>,
+    global: &Global,
+    printer: &mut Printer,
+) -> Result<Ending, CliError> {
+    let playbook = playbook_file::read(path)?;
+    if !is_confirmed(&playbook, confirm, printer) {
+        return Ok(Ending::Refused);
+    }
+    super::wait_for(async {
+        let (events, at, reporting) = reporting::begin(global.output);
+        let ended = switch(&playbook, global, &events, at).await;
+        reporting::end(events, reporting, "switch", &ended).await;
+        ended.map(|done| done.ending)
+    })
+}
+
+/// Asks for the pair's name, unless it was said on the command line.
+fn is_confirmed(playbook: &Playbook, confirm: Option<&str>, printer: &mut Printer) -> bool {
+    let name = &playbook.name;
+    match confirm {
+        Some(said) if said == name => return true,
+        Some(said) => {
+            printer.talk(&format!(
+                "error: `--confirm {said}` names another pair; this one is `{name}`; nothing has changed"
+            ));
+            return false;
+        }
+        None => {}
+    }
+    if !std::io::stdin().is_terminal() {
+        printer.talk(&format!(
+            "error: a switch has to be confirmed: `--confirm {name}`; nothing has changed"
+        ));
+        return false;
+    }
+    printer.talk(&format!(
+        "This moves the writers of {} to {}. Type the pair's name ({name}) to go on:",
+        playbook.pair.blue.address, playbook.pair.green.address
+    ));
+    let mut typed = String::new();
+    let read = std::io::stdin().lock().read_line(&mut typed).is_ok();
+    if read && typed.trim() == name {
+        return true;
+    }
+    printer.talk("not confirmed; nothing has changed");
+    false
+}
+
+/// How a command that may switch ended, with what its last line says.
+pub struct Done {
+    /// The ending.
+    pub ending: Ending,
+    /// The fields of the last line in JSON.
+    pub result: serde_json::Value,
+}
+
+impl Done {
+    /// An ending with nothing to add.
+    #[must_use]
+    pub fn plain(ending: Ending) -> Self {
+        Self {
+            ending,
+            result: json!({}),
+        }
+    }
+}
+
+/// The whole command behind `switch`, and the second half of `run`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: At) -> Result<Done, CliError> {
+    let runs = pair::runs_directory(global)?;
+    let signals = Signals::listen(at, events.clone())
+        .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
+    let mut pair = pair::open(playbook, events).await?;
+    // A run that ended without an outcome is ended first; if it had switched, there is nothing left to switch.
+    if let Some(done) = resume::end_unfinished(playbook, &runs, &mut pair, events, &signals).await?
+        && done.ending != Ending::Released
+        && done.ending != Ending::RolledBack
+    {
+        return Ok(done);
+    }
+    let run = pair::new_run();
+    events.say(EventKind::Started {
+        schema_version: SCHEMA_VERSION,
+        run: run.to_string(),
+        command: "switch".to_owned(),
+        pair: playbook.name.clone(),
+    });
+    let hold = choose_hold(playbook, &mut pair).await?;
+    let mut settings = settings(playbook, &pair, &run, hold);
+    let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
+    settings.own_sessions = vec![gates.blue_session, pair.on_blue.id()];
+    let mut journal = start_journal(&runs, &settings)?;
+    let spec = Spec {
+        hold,
+        reprove: !settings.fence_queries.is_empty(),
+    };
+    let times = times(playbook, &settings);
+    let opener = Opening { settings };
+    let switchover = Switchover {
+        gates: &gates,
+        opener: &opener,
+        spec,
+        times,
+        window: Window {
+            window: playbook.switch.window,
+            attempts: playbook.switch.attempts,
+            retry_after: playbook.switch.retry_after,
+        },
+        cancel: &signals.stop,
+        events,
+    };
+    let ended = tokio::select! {
+        ended = switchover.run(&mut journal) => ended,
+        () = signals.stop_waiting.cancelled() => {
+            events.warn(by_hand::statements(&pair.blue, &pair.green));
+            return Ok(Done::plain(Ending::Ambiguous));
+        }
+    };
+    conclude(ended, events)
+}
+
+/// Makes the journal and writes its first record.
+///
+/// # Errors
+/// It cannot be written. Nothing has changed.
+pub fn start_journal(runs: &Path, settings: &Settings) -> Result<RunJournal, CliError> {
+    let cannot = |e: crate::engine::ports::JournalError| {
+        CliError::new(ErrorKind::NotReady, "write the journal", e.to_string())
+            .hint("name another place: `--run-dir DIR`")
+    };
+    let mut journal = RunJournal::create(runs, &settings.run).map_err(cannot)?;
+    let first = Record::Run {
+        format: FORMAT,
+        run: settings.run.to_string(),
+        pair: settings.pair.clone(),
+        playbook: settings.playbook.clone(),
+        operator: settings.operator.clone(),
+    };
+    journal.append(&first, true).map_err(cannot)?;
+    Ok(journal)
+}
+
+fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> {
+    match ended {
+        Ended::Attempt(attempt) => {
+            let ending = Ending::from(&attempt.outcome);
+            let mut result = json!({
+                "pause_ms": attempt.pause.map(in_milliseconds),
+                "enough": attempt.enough,
+            });
+            if let (Some(fields), Ok(serde_json::Value::Object(outcome))) =
+                (result.as_object_mut(), serde_json::to_value(&attempt.outcome))
+            {
+                fields.extend(outcome.into_iter().filter(|(name, _)| name != "outcome"));
+            }
+            Ok(Done { ending, result })
+        }
+        Ended::NotReady(blocking, trouble) => {
+            for finding in &blocking {
+                events.finding(finding);
+            }
+            let why: Vec<String> = blocking
+                .iter()
+                .map(|f| format!("{}: {}", f.id, f.seen))
+                .chain(trouble)
+                .collect();
+            Ok(Done {
+                ending: Ending::NotReady,
+                result: json!({ "why": why }),
+            })
+        }
+        Ended::Interrupted => Ok(Done::plain(Ending::Interrupted)),
+        Ended::NotOpened(OpenError::Locked(taken)) => Err(CliError::new(
+            ErrorKind::Locked,
+            "take the run lock",
+            taken.to_string(),
+        )),
+        Ended::NotOpened(OpenError::Server(e)) => Err(e.into()),
+    }
+}
+
+/// The way to hold: as the playbook says, or the first that the account's rights allow.
+async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<HoldKind, CliError> {
+    match playbook.switch.hold {
+        HoldWay::Lock => return Ok(HoldKind::Lock),
+        HoldWay::Tables => return Ok(HoldKind::Tables),
+        HoldWay::Refuse => return Ok(HoldKind::Refuse),
+        HoldWay::Auto => {}
+    }
+    let question = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = \
+                    CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
+    let rights: Vec<(String,)> = pair
+        .on_blue
+        .rows("read bleen's own rights", question, ANSWER)
+        .await?;
+    let may = |right: &str| rights.iter().any(|(r,)| r == right);
+    Ok(if may("RELOAD") {
+        HoldKind::Lock
+    } else if may("LOCK TABLES") {
+        HoldKind::Tables
+    } else {
+        HoldKind::Refuse
+    })
+}
+
+/// The playbook's settings for the attempts of a run.
+#[must_use]
+pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind) -> Settings {
+    let switch = &playbook.switch;
+    Settings {
+        run: run.clone(),
+        pair: playbook.name.clone(),
+        operator: pair::operator(),
+        playbook: playbook.hash(),
+        blue: pair.blue.clone(),
+        green: pair.green.clone(),
+        hold,
+        deadline: switch.deadline,
+        hold_wait: switch.hold_wait,
+        guard_margin: switch.guard_margin,
+        idle_grace: switch.idle_grace,
+        answer: ANSWER,
+        end_selects: switch.end_selects,
+        end_privileged: switch.privileged_sessions == PrivilegedSessions::End,
+        fence_queries: playbook
+            .validate
+            .queries
+            .iter()
+            .filter(|q| q.at == GateMoment::Fence)
+            .cloned()
+            .collect(),
+        routes: playbook
+            .routing
+            .routes
+            .iter()
+            .map(|Route::Exec(exec)| exec.clone())
+            .collect(),
+        own_sessions: Vec::new(),
+    }
+}
+
+/// The times of an attempt.
+#[must_use]
+pub fn times(playbook: &Playbook, settings: &Settings) -> Times {
+    Times {
+        deadline: settings.deadline,
+        answer: ANSWER,
+        route: playbook.routing.limit,
+        undo: Duration::from_secs_f64(settings.guard_seconds()) + ANSWER + UNDO_BEYOND_GUARD,
+        after: settings.idle_grace + ANSWER * 4,
+    }
+}
+
+struct Opening {
+    settings: Settings,
+}
+
+impl Opener for Opening {
+    type Port = SwitchServers;
+    type Error = OpenError;
+
+    fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
+        Box::pin(SwitchServers::open(self.settings.clone()))
+    }
+
+    fn close(&self, port: &SwitchServers, outcome: &Outcome) -> Pending<Result<(), String>> {
+        port.close_run(outcome)
+    }
+}

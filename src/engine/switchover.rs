@@ -1,0 +1,203 @@
+//! The whole of a switchover: gates, attempts inside a window, and why it ended.
+//!
+//! Decides when to try and whether to try again; what happens within an attempt is the machine's. Must not know how a
+//! gate is asked or how sessions are opened.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{self, Attempt, Times};
+use super::event::{EventKind, Events};
+use super::ports::{Journal, Pending, Servers};
+use crate::domain::guardrails::{Decision, Finding, Severity, decide};
+use crate::domain::machine::{Spec, State};
+use crate::domain::outcome::Outcome;
+use crate::domain::step::Step;
+
+/// What one look at the gates saw.
+#[derive(Debug, Clone, Default)]
+pub struct Looked {
+    /// Every finding, also those that are ok.
+    pub findings: Vec<Finding>,
+    /// Something worth saying beside them: a green that cannot keep up.
+    pub note: Option<String>,
+}
+
+/// What has to be green before a hold.
+pub trait Gates: Send + Sync {
+    /// Asks every gate now. What cannot be asked is a finding that is not known.
+    fn look(&self) -> Pending<Looked>;
+
+    /// Stops whatever the gates write on blue, and sees it stopped. The next look begins it again.
+    fn stand_aside(&self) -> Pending<Result<(), String>>;
+}
+
+/// Opens the sessions of an attempt.
+pub trait Opener: Send + Sync {
+    /// The port of one attempt.
+    type Port: Servers;
+    /// Why it could not be opened; nothing has changed then.
+    type Error: Send;
+
+    /// Opens it.
+    fn open(&self) -> Pending<Result<Self::Port, Self::Error>>;
+
+    /// Writes an ended attempt's outcome where the servers keep it. An error is shown and changes nothing.
+    fn close(&self, port: &Self::Port, outcome: &Outcome) -> Pending<Result<(), String>>;
+}
+
+/// How long and how often to try.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// How long to go on looking for a good moment.
+    pub window: Duration,
+    /// How many times the hold may be tried.
+    pub attempts: u32,
+    /// Pause between two attempts.
+    pub retry_after: Duration,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ended<E> {
+    /// The last attempt's end.
+    Attempt(Box<Attempt>),
+    /// The window closed before all gates were green, or one of them does not open by itself: what blocks.
+    NotReady(Vec<Finding>, Option<String>),
+    /// Somebody asked to stop before the first attempt. Nothing has changed.
+    Interrupted,
+    /// The sessions of the first attempt could not be opened. Nothing has changed.
+    NotOpened(E),
+}
+
+/// How often closed gates are asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Everything that stays the same over the attempts of a run.
+pub struct Switchover<'a, O: Opener> {
+    /// The gates.
+    pub gates: &'a dyn Gates,
+    /// Opens each attempt's sessions.
+    pub opener: &'a O,
+    /// What each attempt is to do.
+    pub spec: Spec,
+    /// The times of each attempt.
+    pub times: Times,
+    /// How long and how often.
+    pub window: Window,
+    /// Asks to stop.
+    pub cancel: &'a CancellationToken,
+    /// Where it is told.
+    pub events: &'a Events,
+}
+
+impl<O: Opener> Switchover<'_, O> {
+    /// Waits for green gates and tries, until it is switched, given up for good, or the window closes.
+    pub async fn run(&self, journal: &mut dyn Journal) -> Ended<O::Error> {
+        let until = Instant::now() + self.window.window;
+        let mut last: Option<Attempt> = None;
+        for number in 1..=self.window.attempts {
+            if let Err(ended) = self.wait_for_gates(until).await {
+                // An attempt that was given up is what ended the run, whatever the gates say after it.
+                return last.map_or(ended, |attempt| Ended::Attempt(Box::new(attempt)));
+            }
+            if let Err(why) = self.gates.stand_aside().await {
+                let ended = Ended::NotReady(Vec::new(), Some(why));
+                return last.map_or(ended, |attempt| Ended::Attempt(Box::new(attempt)));
+            }
+            let port = match self.opener.open().await {
+                Ok(port) => port,
+                Err(e) => return last.map_or(Ended::NotOpened(e), |a| Ended::Attempt(Box::new(a))),
+            };
+            let state = State::new(self.spec);
+            let attempt = attempt::run(
+                &port,
+                journal,
+                state,
+                &self.times,
+                number,
+                self.cancel,
+                self.events,
+            )
+            .await;
+            if let Err(e) = self.opener.close(&port, &attempt.outcome).await {
+                self.events
+                    .warn(format!("the outcome is not written down on the servers: {e}"));
+            }
+            drop(port);
+            let again = matches!(&attempt.outcome, Outcome::Released { why, left } | Outcome::RolledBack { why, left }
+                if why.kind.may_try_again() && left.is_empty());
+            let time_left = until.saturating_duration_since(Instant::now()) > self.window.retry_after;
+            if !again || number == self.window.attempts || !time_left || self.cancel.is_cancelled() {
+                return Ended::Attempt(Box::new(attempt));
+            }
+            self.events.say(EventKind::Waiting {
+                step: Step::Ready,
+                what: format!(
+                    "attempt {number} of {} was given up; the next one in {}",
+                    self.window.attempts,
+                    humantime::format_duration(self.window.retry_after)
+                ),
+            });
+            last = Some(attempt);
+            tokio::select! {
+                () = sleep(self.window.retry_after) => {}
+                () = self.cancel.cancelled() => {}
+            }
+        }
+        last.map_or(Ended::NotReady(Vec::new(), None), |attempt| {
+            Ended::Attempt(Box::new(attempt))
+        })
+    }
+
+    async fn wait_for_gates(&self, until: Instant) -> Result<(), Ended<O::Error>> {
+        let mut shown: Vec<String> = Vec::new();
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(Ended::Interrupted);
+            }
+            let looked = self.gates.look().await;
+            self.show_new(&looked.findings, &mut shown);
+            let blocking = match decide(&looked.findings) {
+                Decision::Go => return Ok(()),
+                Decision::NoGo(blocking) => blocking,
+            };
+            // What does not go away by itself is not waited for.
+            let passing = blocking.iter().all(|f| f.id.may_pass());
+            if !passing || Instant::now() + LOOK_AGAIN > until {
+                return Err(Ended::NotReady(blocking, looked.note));
+            }
+            let reasons: Vec<String> = blocking
+                .iter()
+                .map(|f| format!("{}: {} (limit {})", f.id, f.seen, f.limit))
+                .chain(looked.note)
+                .collect();
+            let left = Duration::from_secs(until.saturating_duration_since(Instant::now()).as_secs());
+            self.events.say(EventKind::Waiting {
+                step: Step::Ready,
+                what: format!(
+                    "{}; gives up in {}; nothing has changed",
+                    reasons.join("; "),
+                    humantime::format_duration(left)
+                ),
+            });
+            tokio::select! {
+                () = sleep(LOOK_AGAIN) => {}
+                () = self.cancel.cancelled() => {}
+            }
+        }
+    }
+
+    /// Tells each finding that is not ok once, and not again while it stays as it is.
+    fn show_new(&self, findings: &[Finding], shown: &mut Vec<String>) {
+        for finding in findings.iter().filter(|f| f.severity != Severity::Ok) {
+            let mark = format!("{} {:?}", finding.id, finding.severity);
+            if !shown.contains(&mark) {
+                shown.push(mark);
+                self.events.finding(finding);
+            }
+        }
+    }
+}
