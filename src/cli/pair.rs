@@ -8,7 +8,8 @@ use super::error::CliError;
 use super::exit::ErrorKind;
 use super::run_dir;
 use crate::adapters::journal;
-use crate::adapters::mysql::session::Session;
+use crate::adapters::mysql::capabilities;
+use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::switch::Server;
 use crate::adapters::targets;
 use crate::domain::ids::{RunId, Side};
@@ -17,6 +18,9 @@ use crate::playbook::Playbook;
 
 /// How long a connection, and each statement that does not wait for something, may take to answer.
 pub const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a password may take to be fetched, unless a person types it.
+pub const SECRET: Duration = Duration::from_secs(10);
 
 /// Both servers, reached.
 pub struct Pair {
@@ -50,10 +54,16 @@ async fn one(side: Side, playbook: &Playbook, events: &Events) -> Result<(Server
         Side::Blue => &playbook.pair.blue,
         Side::Green => &playbook.pair.green,
     };
-    let target = targets::target(side, endpoint)
+    let target = targets::target(side, endpoint, SECRET)
         .await
-        .map_err(|(whose, e)| CliError::secret(&whose, &e))?;
-    let (server, session) = targets::server(target, None, ANSWER).await?;
+        .map_err(|e| CliError::secret(&format!("the password of {} on {side}", endpoint.user), &e))?;
+    let purpose = Purpose {
+        run: None,
+        role: "look",
+    };
+    let mut session = Session::open(&target, &purpose, ANSWER).await?;
+    let caps = capabilities::probe(&mut session, ANSWER).await?;
+    let server = Server { target, caps };
     events.say(EventKind::Server {
         side,
         address: server.target.address.to_string(),
