@@ -6,6 +6,7 @@
 pub mod binlog_events;
 pub mod capabilities;
 pub mod consistency;
+pub mod gate;
 pub mod grants;
 pub mod guardrail_ids;
 pub mod guardrails;

@@ -3,6 +3,7 @@
 pub mod capabilities;
 mod columns;
 pub mod error;
+pub mod gate;
 pub mod grants;
 pub mod greeting;
 pub mod identity;
