@@ -167,16 +167,32 @@ impl Surveyor {
     }
 
     pub(super) async fn replicas(&mut self) -> Result<Vec<ReplicaFact>, ServerError> {
+        let doing = "list the replicas";
+        // Old MySQL sends a row with a field too few for a replica without a uuid (MariaDB, CDC readers; seen on
+        // 5.6.24), at which the driver gives the session up. Its readers are counted by their sessions.
+        if self.caps.family() == Family::MySql && self.caps.replica == Words::Old {
+            let sql =
+                "SELECT USER, HOST FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
+            let rows = self.ask(doing, sql).await?;
+            return Ok(rows
+                .iter()
+                .map(|row| ReplicaFact {
+                    server_id: None,
+                    uuid: None,
+                    reported: format!("{}@{}", text(row, 0), text(row, 1)),
+                })
+                .collect());
+        }
         // MariaDB says REPLICA since 10.5, but SHOW REPLICAS is MySQL's alone.
-        let sql = match (self.caps.family(), self.caps.replica) {
-            (Family::MySql, Words::New) => "SHOW REPLICAS",
-            _ => "SHOW SLAVE HOSTS",
+        let sql = match self.caps.family() {
+            Family::MySql => "SHOW REPLICAS",
+            Family::MariaDb => "SHOW SLAVE HOSTS",
         };
-        let rows = self.ask("list the replicas", sql).await?;
+        let rows = self.ask(doing, sql).await?;
         Ok(rows
             .iter()
             .map(|row| ReplicaFact {
-                server_id: number(row, 0).unwrap_or(0),
+                server_id: number(row, 0),
                 reported: format!("{}:{}", text(row, 1), text(row, 2))
                     .trim_matches(':')
                     .to_owned(),

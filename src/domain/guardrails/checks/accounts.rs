@@ -40,6 +40,15 @@ fn knows(words: &AccountWords, privilege: &str) -> bool {
         .any(|p| plain(&format!("x: {p}")) == format!("x: {name}"))
 }
 
+/// What to add where an account is missing and could not be made as it is.
+fn plugin_gone(account: &Account, words: &AccountWords) -> String {
+    if account.role || words.plugins.contains(&account.plugin) {
+        String::new()
+    } else {
+        format!(", which does not have its plugin {} either", account.plugin)
+    }
+}
+
 /// Accounts, roles, grants and plugins.
 pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::ACCOUNTS_DIFF, survey.scope);
@@ -55,22 +64,15 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
     let same_family = family(&survey.blue) == family(&survey.green);
     let on_green: BTreeMap<String, &Account> = green.iter().map(|a| (a.name(), a)).collect();
     let mut other_passwords = Vec::new();
+    let mut other_plugins = Vec::new();
     let mut unknown_rights = BTreeSet::new();
     for account in blue.iter().filter(|a| !SYSTEM.contains(&a.user.as_str())) {
         let name = account.name();
         let what = if account.role { "role" } else { "account" };
-        if !account.role && !account.plugin.is_empty() && !words.plugins.contains(&account.plugin) {
-            found.stop(
-                Side::Green,
-                format!("{what} {name} logs in with {}, which green does not have", account.plugin),
-                "a plugin that green has",
-                "ALTER USER … IDENTIFIED WITH a plugin that both sides have, and see that every client speaks it",
-            );
-        }
         let Some(other) = on_green.get(&name) else {
             found.stop(
                 Side::Green,
-                format!("{what} {name} does not exist on green"),
+                format!("{what} {name} does not exist on green{}", plugin_gone(account, words)),
                 format!("every {what} of blue"),
                 format!(
                     "create it on green with sql_log_bin = 0: SHOW CREATE USER and SHOW GRANTS FOR {name} on blue print \
@@ -79,6 +81,23 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
             );
             continue;
         };
+        if !account.role && other.plugin != account.plugin {
+            other_plugins.push(format!(
+                "{name} ({} on green, {} on blue)",
+                other.plugin, account.plugin
+            ));
+        }
+        if !other.role && !words.plugins.contains(&other.plugin) {
+            found.stop(
+                Side::Green,
+                format!(
+                    "{what} {name} logs in with {}, which green does not have",
+                    other.plugin
+                ),
+                "a plugin that green has",
+                "ALTER USER … IDENTIFIED WITH another plugin on green, and see that every client speaks it",
+            );
+        }
         if other.locked && !account.locked {
             found.stop(
                 Side::Green,
@@ -127,6 +146,14 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
                 "GRANT these roles on green",
             );
         }
+    }
+    if !other_plugins.is_empty() {
+        found.warn(
+            Side::Green,
+            format!("accounts log in with another plugin: {}", sample(&other_plugins)),
+            "the same on both",
+            "see that every client speaks it (caching_sha2_password wants TLS or the server's public key)",
+        );
     }
     if !other_passwords.is_empty() {
         found.warn(

@@ -202,14 +202,7 @@ pub fn purged(survey: &Survey) -> Vec<Finding> {
                 );
             }
         }
-        (
-            Positions::MariaDb { purged, .. },
-            Positions::MariaDb {
-                replica_pos,
-                binlog_state,
-                ..
-            },
-        ) => {
+        (Positions::MariaDb { purged, .. }, Positions::MariaDb { replica_pos, .. }) => {
             let Some(purged) = found.need(
                 Side::Blue,
                 purged,
@@ -217,12 +210,9 @@ pub fn purged(survey: &Survey) -> Vec<Finding> {
             ) else {
                 return found.done();
             };
+            // Only what was applied counts: what green wrote by itself in the same domain has higher numbers, too.
             let has = |domain: u32, number: u64| {
-                number == 0
-                    || replica_pos
-                        .iter()
-                        .chain(binlog_state)
-                        .any(|(d, _, n)| *d == domain && *n >= number)
+                number == 0 || replica_pos.iter().any(|(d, _, n)| *d == domain && *n >= number)
             };
             let missing: Vec<String> = purged
                 .iter()
@@ -399,23 +389,30 @@ fn mysql_errant(found: &mut Findings, survey: &Survey, follower: Side, own: &Gti
         );
         return;
     }
-    let own_uuid = survey
-        .side(follower)
-        .identity
-        .value()
-        .and_then(|i| i.server.server_uuid.clone());
-    let by_itself = own_uuid
-        .map(|uuid| errant.from_server(&uuid).count())
-        .unwrap_or_default();
+    let made_by = |side: Side| {
+        let identity = survey.side(side).identity.value();
+        let uuid = identity.and_then(|i| i.server.server_uuid.as_ref());
+        uuid.map_or(0, |uuid| errant.from_server(uuid).count())
+    };
+    let (own, shipped) = (made_by(follower), made_by(follower.other()));
     found.stop(
         follower,
         format!(
-            "{follower} executed {} transactions that {} did not ({by_itself} of its own making): {errant}",
+            "{follower} executed {} transactions that {other} did not ({own} of {follower}'s making, {shipped} of \
+             {other}'s): {errant}",
             errant.count(),
-            follower.other()
+            other = follower.other(),
         ),
         "none",
-        errant_remedy(follower),
+        if shipped == errant.count() {
+            format!(
+                "they came from {0}: a commit there waits for a semi-synchronous acknowledgement, or {0} lost them in a \
+                 crash and must not go on",
+                follower.other()
+            )
+        } else {
+            errant_remedy(follower)
+        },
     );
 }
 

@@ -90,7 +90,7 @@ pub fn server_id_clash(survey: &Survey) -> Vec<Finding> {
         );
     }
     for replica in survey.blue.replicas.value().into_iter().flatten() {
-        if replica.server_id == green.server.server_id
+        if replica.server_id == Some(green.server.server_id)
             && replica.uuid.is_some()
             && replica.uuid != green.server.server_uuid
         {

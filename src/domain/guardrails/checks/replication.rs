@@ -176,19 +176,30 @@ pub fn lag(survey: &Survey) -> Vec<Finding> {
 /// Others that follow blue, and what blue follows.
 pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::EXTERNAL_REPLICAS, survey.scope);
-    let green_id = survey.green.identity.value().map(|i| i.server.server_id);
+    let green = survey.green.identity.value().map(|i| &i.server);
     if let Some(replicas) = found.need(
         Side::Blue,
         &survey.blue.replicas,
         "grant REPLICATION SLAVE (MariaDB: REPLICATION MASTER ADMIN) to bleen's account on blue",
     ) {
+        // Where only sessions are seen, green's own is one of them if it follows.
+        let mut nameless_green = survey
+            .green
+            .channels
+            .value()
+            .is_some_and(|c| c.iter().any(ReplicaStatus::is_running));
         let others: Vec<String> = replicas
             .iter()
-            .filter(|r| Some(r.server_id) != green_id)
-            .map(|r| {
-                format!("server_id {} {}", r.server_id, r.reported)
-                    .trim()
-                    .to_owned()
+            .filter(|r| match (r.server_id, &r.uuid) {
+                (Some(_), Some(uuid)) if green.is_some_and(|g| g.server_uuid.is_some()) => {
+                    green.and_then(|g| g.server_uuid.as_ref()) != Some(uuid)
+                }
+                (Some(id), _) => Some(id) != green.map(|g| g.server_id),
+                (None, _) => !std::mem::take(&mut nameless_green),
+            })
+            .map(|r| match r.server_id {
+                Some(id) => format!("server_id {id} {}", r.reported).trim().to_owned(),
+                None => r.reported.clone(),
             })
             .collect();
         if !others.is_empty() {

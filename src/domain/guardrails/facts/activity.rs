@@ -58,8 +58,8 @@ pub struct TransactionFact {
 /// Somebody who reads a server's binlog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaFact {
-    /// Its `server_id`.
-    pub server_id: u32,
+    /// Its `server_id`; `None` where only its session is seen.
+    pub server_id: Option<u32>,
     /// Its `server_uuid`, if it said one.
     pub uuid: Option<String>,
     /// Host and port as it reported them, often empty.

@@ -249,7 +249,9 @@ fn program_properties(program: &ProgramFact) -> Properties {
         );
     }
     out.insert("definer".into(), program.definer.clone());
-    let modes = plain_modes(&program.sql_mode);
+    let mut modes = plain_modes(&program.sql_mode);
+    // MariaDB's word for what MySQL always does: a program that came from MySQL carries it there.
+    modes.remove("TIME_ROUND_FRACTIONAL");
     out.insert("sql_mode".into(), modes.into_iter().collect::<Vec<_>>().join(","));
     for (name, value) in &program.properties {
         let value = match name.as_str() {

@@ -1,0 +1,338 @@
+//! Things broken on purpose on MariaDB 10.11 and 11.8, and on MySQL 5.6 where it is like them.
+
+use bleen::adapters::mysql::survey::privileged;
+use bleen::domain::guardrail_ids::GuardrailId as Id;
+use bleen::domain::guardrails::{Scope, Severity, Waivers};
+use bleen::domain::ids::Side;
+use bleen::sandbox::{PairOptions, ServerKind};
+use mysql_async::prelude::Queryable;
+
+use super::support::{self, BUDGET};
+use super::world::{World, listed};
+
+async fn world(options: &PairOptions) -> World {
+    let world = World::new(ServerKind::MariaDb1011, ServerKind::MariaDb118, options).await;
+    let tables = [
+        "CREATE DATABASE d",
+        "CREATE TABLE d.t (id INT PRIMARY KEY, a INT, j JSON, c VARCHAR(9) AS (CONCAT('x', a)) STORED)",
+        "INSERT INTO d.t (id, a) VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)",
+    ];
+    world.run(Side::Blue, &tables).await;
+    support::caught_up(&world.pair).await;
+    world
+}
+
+/// Connects by TCP with a password.
+async fn client(world: &World, user: &str, password: &str) -> mysql_async::Conn {
+    let options = mysql_async::OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(world.pair.blue.port())
+        .prefer_socket(false)
+        .user(Some(user))
+        .pass(Some(password));
+    mysql_async::Conn::new(options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_through_read_only() {
+    let mut world = world(&PairOptions::default()).await;
+    world.stopped_by(Scope::Hold, &[]).await;
+    let accounts = [
+        "CREATE USER direct@'%' IDENTIFIED BY 'x'",
+        "GRANT READ ONLY ADMIN ON *.* TO direct@'%'",
+        "CREATE ROLE inner_role",
+        "GRANT READ ONLY ADMIN ON *.* TO inner_role",
+        "CREATE ROLE outer_role",
+        "GRANT inner_role TO outer_role",
+        "CREATE USER by_role@'%' IDENTIFIED BY 'x'",
+        "GRANT outer_role TO by_role@'%'",
+        "CREATE USER only_super@'%' IDENTIFIED BY 'x'",
+        "GRANT SUPER ON *.* TO only_super@'%'",
+    ];
+    world.run(Side::Blue, &accounts).await;
+    support::caught_up(&world.pair).await;
+    world.stopped_by(Scope::Doctor, &[]).await;
+    let (direct, by_role) = (
+        client(&world, "direct", "x").await,
+        client(&world, "by_role", "x").await,
+    );
+    let harmless = client(&world, "only_super", "x").await;
+    for scope in [Scope::Doctor, Scope::Hold] {
+        let seen = world.stopped_by(scope, &[Id::PRIVILEGED_WRITERS]).await;
+        let text = &seen[0].seen;
+        assert!(
+            text.contains("direct@") && text.contains("by_role@"),
+            "{}",
+            listed(&seen)
+        );
+        assert!(
+            !text.contains("only_super@"),
+            "since 10.11 SUPER alone does not: {}",
+            listed(&seen)
+        );
+        assert!(!seen[0].waivable);
+    }
+    // What the fence asks for, under the hold.
+    let mut session = support::session(&world.pair, Side::Blue).await;
+    let caps = support::server(&world.pair, Side::Blue).await.caps;
+    let accounts = privileged::accounts(&mut session, &caps.version, BUDGET)
+        .await
+        .unwrap();
+    assert!(
+        accounts
+            .iter()
+            .any(|a| a.user == "by_role" && a.through == "role outer_role"),
+        "{accounts:?}"
+    );
+    let own = std::collections::BTreeSet::new();
+    let open = privileged::open_sessions(&mut session, &accounts, &own, BUDGET)
+        .await
+        .unwrap();
+    let ids: Vec<u64> = open.iter().map(|s| s.id).collect();
+    assert!(
+        ids.contains(&u64::from(direct.id())) && ids.contains(&u64::from(by_role.id())),
+        "{open:?}"
+    );
+    assert!(
+        !ids.contains(&session.id()) && !ids.contains(&u64::from(harmless.id())),
+        "{open:?}"
+    );
+    drop((direct, by_role, harmless));
+}
+
+/// An ordinary account that calls a routine with a privileged definer writes through hold, seal and release.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_routine_with_a_privileged_definer() {
+    let mut world = world(&PairOptions::default()).await;
+    let routine = [
+        "CREATE DEFINER = root@localhost PROCEDURE d.p() INSERT INTO d.t (id, a) VALUES (900, 1)",
+        "CREATE USER ordinary@'%' IDENTIFIED BY 'x'",
+        "GRANT INSERT, EXECUTE ON d.* TO ordinary@'%'",
+    ];
+    world.run(Side::Blue, &routine).await;
+    support::caught_up(&world.pair).await;
+    for scope in [Scope::Doctor, Scope::Hold] {
+        let seen = world.stopped_by(scope, &[Id::PRIVILEGED_WRITERS]).await;
+        assert!(seen[0].seen.contains("d.p (root@localhost)"), "{}", listed(&seen));
+    }
+    // That the finding is true:
+    let mut ordinary = client(&world, "ordinary", "x").await;
+    let mut holder = world.kept(Side::Blue, &["FLUSH TABLES WITH READ LOCK"]).await;
+    let call = tokio::spawn(async move {
+        let called = ordinary.query_drop("CALL d.p()").await;
+        let plain = ordinary
+            .query_drop("INSERT INTO d.t (id, a) VALUES (901, 1)")
+            .await;
+        (called, plain)
+    });
+    let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'ordinary' AND STATE LIKE 'Waiting%'";
+    for _ in 0..500 {
+        if world.pair.blue.value(waits).await.unwrap().as_deref() == Some("1") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    holder.query_drop("SET GLOBAL read_only = 1").await.unwrap();
+    holder.query_drop("UNLOCK TABLES").await.unwrap();
+    let (called, plain) = call.await.unwrap();
+    assert!(called.is_ok(), "the call went through the seal: {called:?}");
+    assert!(plain.is_err(), "a plain write does not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_settings_and_replication() {
+    let mut world = world(&PairOptions::default()).await;
+    let prepare = [
+        "XA START 'a'",
+        "UPDATE d.t SET a = 9 WHERE id = 1",
+        "XA END 'a'",
+        "XA PREPARE 'a'",
+    ];
+    let ordinary = [
+        "CREATE USER ordinary@'%' IDENTIFIED BY 'x'",
+        "GRANT ALL ON d.* TO ordinary@'%'",
+    ];
+    world.run(Side::Blue, &ordinary).await;
+    support::caught_up(&world.pair).await;
+    drop(world.kept(Side::Blue, &prepare).await);
+    for scope in [Scope::Doctor, Scope::Hold] {
+        world.stopped_by(scope, &[Id::XA_PREPARED]).await;
+    }
+    world.run(Side::Blue, &["XA ROLLBACK 'a'"]).await;
+    support::caught_up(&world.pair).await;
+
+    let mut open = client(&world, "ordinary", "x").await;
+    open.query_drop("BEGIN").await.unwrap();
+    open.query_drop("UPDATE d.t SET a = a + 1").await.unwrap();
+    world.stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS]).await;
+    // This family's hold lets reads go on, so a long SELECT is not in the way; an UPDATE that waits is.
+    let select = world
+        .running_on(client(&world, "ordinary", "x").await, "SELECT SLEEP(60) FROM d.t")
+        .await;
+    world.stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS]).await;
+    world.end(select).await;
+    let update = world
+        .running_on(client(&world, "ordinary", "x").await, "UPDATE d.t SET a = 0")
+        .await;
+    world
+        .stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS, Id::LONG_STATEMENTS])
+        .await;
+    world.end(update).await;
+    open.query_drop("ROLLBACK").await.unwrap();
+
+    for (side, broken, mended, scope, ids) in [
+        (
+            Side::Blue,
+            "gtid_strict_mode = 0",
+            "gtid_strict_mode = 1",
+            Scope::Doctor,
+            &[Id::GTID][..],
+        ),
+        (
+            Side::Blue,
+            "max_statement_time = 5",
+            "max_statement_time = 0",
+            Scope::Hold,
+            &[Id::WAITER_TIMEOUTS],
+        ),
+        (
+            Side::Green,
+            "sql_mode = ''",
+            "sql_mode = DEFAULT",
+            Scope::Prepare,
+            &[Id::VARIABLES_DIFF],
+        ),
+        (
+            Side::Blue,
+            "binlog_format = 'MIXED'",
+            "binlog_format = 'ROW'",
+            Scope::Prepare,
+            &[Id::BINLOG],
+        ),
+        (
+            Side::Blue,
+            "expire_logs_days = 0.01",
+            "expire_logs_days = 0",
+            Scope::Hold,
+            &[Id::RETENTION],
+        ),
+    ] {
+        world.run(side, &[&format!("SET GLOBAL {broken}")]).await;
+        world.stopped_by(scope, ids).await;
+        world.run(side, &[&format!("SET GLOBAL {mended}")]).await;
+        world.stopped_by(scope, &[]).await;
+    }
+
+    world.run(Side::Green, &["STOP SLAVE SQL_THREAD"]).await;
+    world.stopped_by(Scope::Hold, &[Id::REPLICATION_HEALTH]).await;
+    world.run(Side::Green, &["START SLAVE SQL_THREAD"]).await;
+
+    for (broken, mended, words) in [
+        (
+            "ALTER TABLE d.t MODIFY j LONGTEXT",
+            "ALTER TABLE d.t MODIFY j JSON",
+            "column j",
+        ),
+        (
+            "ALTER TABLE d.t MODIFY c VARCHAR(9) AS (CONCAT('y', a)) STORED",
+            "ALTER TABLE d.t MODIFY c VARCHAR(9) AS (CONCAT('x', a)) STORED",
+            "concat('y', a)",
+        ),
+    ] {
+        world.on_green(&[broken]).await;
+        let seen = world.stopped_by(Scope::Prepare, &[Id::SCHEMA_DIFF]).await;
+        assert!(
+            seen.iter().any(|f| f.seen.contains(words)),
+            "{words}: {}",
+            listed(&seen)
+        );
+        world.on_green(&[mended]).await;
+    }
+    world.stopped_by(Scope::Prepare, &[]).await;
+
+    let limited = ["CREATE USER hasty@'%' IDENTIFIED BY 'x' WITH MAX_STATEMENT_TIME 3"];
+    world.run(Side::Blue, &limited).await;
+    support::caught_up(&world.pair).await;
+    let seen = world.stopped_by(Scope::Doctor, &[Id::WAITER_TIMEOUTS]).await;
+    assert!(seen[0].seen.contains("hasty@%"), "{}", listed(&seen));
+    world.run(Side::Blue, &["DROP USER hasty@'%'"]).await;
+    support::caught_up(&world.pair).await;
+
+    world.run(Side::Green, &["STOP SLAVE"]).await;
+    // A dump session that has not noticed yet keeps its file from being purged.
+    let dump = "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
+    while let Some(id) = world.pair.blue.value(dump).await.unwrap() {
+        // It may be gone by itself.
+        drop(world.pair.blue.run(&[format!("KILL {id}")]).await);
+    }
+    world
+        .run(
+            Side::Blue,
+            &[
+                "INSERT INTO d.t (id) VALUES (7)",
+                "FLUSH BINARY LOGS",
+                "FLUSH BINARY LOGS",
+            ],
+        )
+        .await;
+    let last = world
+        .pair
+        .blue
+        .value("SHOW MASTER STATUS")
+        .await
+        .unwrap()
+        .unwrap();
+    // A file goes only once InnoDB needs it no more (its binlog checkpoint).
+    let purge = format!("PURGE BINARY LOGS TO '{last}'");
+    let started = std::time::Instant::now();
+    while world.pair.blue.value("SHOW BINARY LOGS").await.unwrap().as_ref() != Some(&last) {
+        assert!(started.elapsed().as_secs() < 20, "nothing is purged");
+        world.run(Side::Blue, &[&purge]).await;
+    }
+    world.stopped_by(Scope::Doctor, &[Id::PURGED]).await;
+    // Only a warning of `gtid` and a stop of `errant-transactions`: green wrote by itself, in blue's domain.
+    let write = [
+        "SET GLOBAL read_only = 0",
+        "INSERT INTO d.t (id) VALUES (50)",
+        "SET GLOBAL read_only = 1",
+    ];
+    world.run(Side::Green, &write).await;
+    let seen = world
+        .stopped_by(Scope::Doctor, &[Id::PURGED, Id::ERRANT_TRANSACTIONS])
+        .await;
+    let errant = seen.iter().find(|f| f.id == Id::ERRANT_TRANSACTIONS).unwrap();
+    assert!(errant.seen.contains("0-2-"), "{}", listed(&seen));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_too_small_could_never_release_the_hold() {
+    let mut options = PairOptions::default();
+    options.blue.extra = vec![
+        "thread_handling=pool-of-threads".into(),
+        "thread_pool_max_threads=100".into(),
+    ];
+    let mut world = world(&options).await;
+    for scope in [Scope::Doctor, Scope::Hold] {
+        let seen = world.stopped_by(scope, &[Id::THREAD_POOL]).await;
+        assert!(!seen[0].waivable, "{}", listed(&seen));
+    }
+    world
+        .run(Side::Blue, &["SET GLOBAL thread_pool_max_threads = 500"])
+        .await;
+    world.stopped_by(Scope::Hold, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_5_6_super_writes_through_and_may_be_waived() {
+    let options = PairOptions::default();
+    let pair = support::following(ServerKind::MySql56, ServerKind::MySql97, &options).await;
+    let waivers = Waivers::from([(Id::PRIVILEGED_WRITERS, "only the DBA".to_owned())]);
+    let mut world = World::around(pair, waivers).await;
+    let root = world.kept(Side::Blue, &["SELECT 1"]).await;
+    let seen = world.stopped_by(Scope::Hold, &[Id::PRIVILEGED_WRITERS]).await;
+    assert!(seen[0].waived.is_some() && !seen[0].blocks(), "{}", listed(&seen));
+    drop(root);
+    let doctor = world.examine(Scope::Doctor).await.findings;
+    let path = doctor.iter().find(|f| f.id == Id::VERSION_PATH).unwrap();
+    assert_eq!(path.severity, Severity::Stop);
+}
