@@ -218,9 +218,13 @@ impl<'a> Entries<'a> {
 }
 
 fn unknown_key(name: &str, keys: &[&'static str]) -> String {
-    match did_you_mean(name, keys.iter().copied()) {
-        Some(key) => format!("unknown key; did you mean `{key}`?"),
-        None => format!("unknown key; known here: {}", listed(keys)),
+    match (
+        did_you_mean(name, keys.iter().copied()),
+        super::syntax::home_of(name),
+    ) {
+        (Some(key), _) => format!("unknown key; did you mean `{key}`?"),
+        (None, Some((section, key))) => format!("unknown key here; `{key}` stands under `{section}`"),
+        (None, None) => format!("unknown key; known here: {}", listed(keys)),
     }
 }
 
@@ -308,10 +312,14 @@ macro_rules! section {
             $($($(#[$okey_meta])* pub(super) $okey: Option<At<$otype>>,)*)?
         }
 
+        impl $name {
+            /// The keys of this section.
+            pub(super) const KEYS: &[&str] = &[$($(stringify!($rkey),)*)? $($(stringify!($okey),)*)?];
+        }
+
         impl Decode for $name {
             fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-                let keys = [$($(stringify!($rkey),)*)? $($(stringify!($okey),)*)?];
-                let mut entries = Entries::of(node, &keys, problems)?;
+                let mut entries = Entries::of(node, Self::KEYS, problems)?;
                 let read = Self {
                     $($($rkey: entries.required(stringify!($rkey), problems),)*)?
                     $($($okey: entries.optional(stringify!($okey), problems),)*)?

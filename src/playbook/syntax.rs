@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::decode::{At, Decode, Entries, at, choice, mismatch, section, tagged};
-use super::diagnostics::Problems;
+use super::diagnostics::{Problems, did_you_mean};
 use super::model::{GateMoment, HoldWay, HookFailure, HookMoment, PrivilegedSessions};
 use super::tree::{Node, Value};
 
@@ -471,4 +471,19 @@ impl Decode for GuardrailName {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         String::decode(node, problems).map(Self)
     }
+}
+
+/// Finds the section in which a key, or one that is written much like it, is known.
+pub(super) fn home_of(name: &str) -> Option<(&'static str, &'static str)> {
+    let sections: [(&'static str, &'static [&'static str]); 6] = [
+        ("switch", SwitchKeys::KEYS),
+        ("lag", LagKeys::KEYS),
+        ("replication", ReplicationKeys::KEYS),
+        ("validate", ValidateKeys::KEYS),
+        ("routing", RoutingKeys::KEYS),
+        ("blue` and `green", Server::KEYS),
+    ];
+    sections
+        .into_iter()
+        .find_map(|(section, keys)| Some((section, did_you_mean(name, keys.iter().copied())?)))
 }
