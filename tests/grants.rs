@@ -59,6 +59,7 @@ fn looking(version: &Version) -> Vec<Trial> {
             "SELECT LENGTH(ROUTINE_DEFINITION) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = 'shop'",
         ),
         does("SHOW CREATE VIEW shop.v"),
+        does("XA RECOVER"),
         does(if modern {
             "SHOW BINARY LOG STATUS"
         } else {
@@ -110,15 +111,16 @@ fn on_blue(version: &Version) -> Vec<Trial> {
         does("FLUSH NO_WRITE_TO_BINLOG TABLES"),
         does("LOCK TABLES shop.t READ"),
         does("UNLOCK TABLES"),
-        does("XA RECOVER"),
         does("KILL CONNECTION @app"),
         does("SET GLOBAL event_scheduler = OFF"),
         does("SET GLOBAL event_scheduler = ON"),
     ];
     all.extend(flags(version));
     if version.is_mysql_from((5, 7, 8)) || version.family == Family::MariaDb {
+        all.push(does("SET SESSION sql_log_bin = 0"));
         all.push(does("ALTER USER 'app'@'%' ACCOUNT LOCK"));
         all.push(does("ALTER USER 'app'@'%' ACCOUNT UNLOCK"));
+        all.push(does("SET SESSION sql_log_bin = 1"));
     }
     all.extend(own_schema_trials());
     all
@@ -133,6 +135,7 @@ fn flags(version: &Version) -> Vec<Trial> {
             does("SET PERSIST event_scheduler = ON"),
             does("RESET PERSIST IF EXISTS event_scheduler"),
             does("RESET PERSIST IF EXISTS super_read_only"),
+            does("SET PERSIST_ONLY read_only = OFF"),
             does("RESET PERSIST IF EXISTS read_only"),
         ]
     } else if version.is_mysql_from((5, 7, 8)) {

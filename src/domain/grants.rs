@@ -117,6 +117,9 @@ fn looking(version: &Version, add: &mut Add<'_>) {
             "events of the binlog, and replicas that are attached",
         );
     }
+    if version.is_mysql_from((8, 0, 0)) {
+        add("XA_RECOVER_ADMIN", "prepared XA transactions seen");
+    }
     if is_split_from_super(version) {
         add("SLAVE MONITOR", "the state of replication");
     }
@@ -139,7 +142,10 @@ fn on_blue(version: &Version, wishes: Wishes, add: &mut Add<'_>) {
             "CONNECTION_ADMIN",
             "sessions in the way and left-over sessions ended",
         );
-        add("XA_RECOVER_ADMIN", "prepared XA transactions seen");
+        add(
+            "PERSIST_RO_VARIABLES_ADMIN",
+            "what was persisted before is put back",
+        );
     } else {
         add(
             "SUPER",
@@ -160,6 +166,9 @@ fn on_blue(version: &Version, wishes: Wishes, add: &mut Add<'_>) {
             "CREATE USER",
             "accounts that write through read-only locked for the time of the switch",
         );
+        if is_split_from_super(version) {
+            add("BINLOG ADMIN", "accounts locked without a trace in the binlog");
+        }
     }
 }
 

@@ -44,7 +44,11 @@ const COMMON: &[Need] = &[
     need(Step::Preflight, "compare schemas and data", &["SELECT"]),
     need(Step::Preflight, "compare views", &["SHOW VIEW"]),
     need(Step::Preflight, "compare triggers", &["TRIGGER"]),
-    need(Step::Preflight, "read binlog events", &["REPLICATION SLAVE"]),
+    need(
+        Step::Preflight,
+        "read binlog events",
+        &["REPLICATION SLAVE", "BINLOG MONITOR"],
+    ),
     need(Step::Quiet, "see and switch events", &["EVENT"]),
     need(
         Step::Hold,
@@ -217,5 +221,45 @@ fn account_text(account: &str) -> String {
     match account.rsplit_once('@') {
         Some((user, host)) if !account.contains('\'') => format!("'{user}'@'{host}'"),
         _ => account.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grants::{Role, Scope, Wishes, rights};
+
+    #[test]
+    fn an_account_made_as_bleen_says_lacks_nothing() {
+        for version in ["5.6.24", "5.7.44", "8.0.11", "8.0.40", "8.4.3", "9.7.4"]
+            .map(|text| Version::parse(text, ""))
+            .into_iter()
+            .chain(
+                ["10.5.23", "10.6.20", "10.11.18", "11.4.5", "11.8.9"]
+                    .map(|text| Version::parse(text, "MariaDB")),
+            )
+        {
+            for (side, role) in [(Side::Blue, Role::Blue), (Side::Green, Role::Green)] {
+                let lines: Vec<_> = rights(role, &version, Wishes::default())
+                    .into_iter()
+                    .map(|right| {
+                        let on = if right.scope == Scope::Everything {
+                            "*.*"
+                        } else {
+                            "`bleen`.*"
+                        };
+                        format!("GRANT {} ON {on} TO `bleen`@`%`", right.privilege)
+                    })
+                    .collect();
+                let granted = Rights::parse("'bleen'@'%'", &lines);
+                for need in needs(&version, side) {
+                    assert!(
+                        has(&granted, &version, need),
+                        "{version}, {side}: {:?}",
+                        need.any_of
+                    );
+                }
+            }
+        }
     }
 }
