@@ -90,16 +90,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         )
     };
     for event in &events {
-        let statement = format!("ALTER EVENT {event} ENABLE");
-        owe(
-            inner,
-            Side::Green,
-            "enable an event",
-            &statement,
-            budget,
-            &mut debt,
-        )
-        .await;
+        owe(inner, Side::Green, "enable an event", event, budget, &mut debt).await;
     }
     if scheduler == "ON" {
         let statement = "SET GLOBAL event_scheduler = ON";

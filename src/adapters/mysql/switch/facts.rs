@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::events;
 use super::sessions::Sessions;
 use super::{Inner, Server, Settings};
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::identity;
 use crate::adapters::mysql::own_schema::{self, RunRow};
 use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::session::Session;
-use crate::adapters::mysql::{identity, quote};
 use crate::domain::capabilities::PositionKind;
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
@@ -36,7 +37,7 @@ pub struct Facts {
     pub blue_persisted: Persisted,
     /// Blue's `event_scheduler` before: `ON`, `OFF` or `DISABLED`.
     pub event_scheduler: String,
-    /// Events that were enabled on blue, as quoted names.
+    /// For each event that was enabled on blue, the statements that enable it on green.
     pub events: Vec<String>,
     /// What green itself had written before: its own part of the executed position.
     pub green_own: String,
@@ -77,8 +78,7 @@ pub(super) async fn read(
             budget,
         )
         .await?;
-    let sql = "SELECT EVENT_SCHEMA, EVENT_NAME FROM information_schema.EVENTS WHERE STATUS = 'ENABLED'";
-    let events: Vec<(String, String)> = blue.rows("list the events", sql, budget).await?;
+    let events = events::enabling(&mut blue, budget).await?;
     let started = (
         started(&mut blue, budget).await?,
         started(&mut green, budget).await?,
@@ -87,10 +87,7 @@ pub(super) async fn read(
         hold: settings.hold,
         blue_persisted,
         event_scheduler,
-        events: events
-            .iter()
-            .map(|(schema, name)| quote::qualified(schema, name))
-            .collect(),
+        events,
         green_own: own_part(&mut green, &settings.green, budget).await?,
         green_label: identity::read(&mut green, settings.green.caps.family(), budget)
             .await?

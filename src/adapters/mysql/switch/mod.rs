@@ -5,6 +5,7 @@
 
 mod after;
 mod clock;
+pub mod events;
 mod facts;
 mod fence;
 mod guard;
