@@ -12,18 +12,25 @@ pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
-/// Quotes a text as a string literal that is right with and without `NO_BACKSLASH_ESCAPES`.
+/// Quotes a text as a string literal, for sessions whose `sql_mode` lacks `NO_BACKSLASH_ESCAPES`: what
+/// [`Session::open`](super::session::Session::open) sees to, and every server's default.
 ///
-/// A text with a backslash is written as a hexadecimal literal with its character set, because a backslash means
-/// different things in the two modes; everything else doubles its quotes.
+/// A plain literal and never a hexadecimal one: where a statement wants a text (`IDENTIFIED BY`, `SOURCE_PASSWORD =`,
+/// `PREPARE … FROM`) servers take nothing else.
 #[must_use]
 pub fn text(value: &str) -> String {
-    if value.bytes().any(|b| b == b'\\' || b == 0) {
-        let hex: String = value.bytes().map(|b| format!("{b:02x}")).collect();
-        format!("_utf8mb4 x'{hex}'")
-    } else {
-        format!("'{}'", value.replace('\'', "''"))
+    let mut quoted = String::with_capacity(value.len() + 2);
+    quoted.push('\'');
+    for c in value.chars() {
+        match c {
+            '\'' => quoted.push_str("''"),
+            '\\' => quoted.push_str("\\\\"),
+            '\0' => quoted.push_str("\\0"),
+            other => quoted.push(other),
+        }
     }
+    quoted.push('\'');
+    quoted
 }
 
 /// Quotes an account: `'user'@'host'`.
@@ -41,7 +48,7 @@ mod tests {
         assert_eq!(identifier("a`b"), "`a``b`");
         assert_eq!(qualified("s", "t`"), "`s`.`t```");
         assert_eq!(text("it's"), "'it''s'");
-        assert_eq!(text("a\\'b"), "_utf8mb4 x'615c2762'");
+        assert_eq!(text("a\\'b\0"), "'a\\\\''b\\0'");
         assert_eq!(account("o'x", "%"), "'o''x'@'%'");
     }
 }
