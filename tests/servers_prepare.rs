@@ -16,7 +16,7 @@ use bleen::adapters::mysql::session::Tls;
 use bleen::domain::capabilities::Capabilities;
 use bleen::domain::ids::{RunId, Side};
 use bleen::engine::prepare::{Limits, Prepared, Preparing, Why, prepare};
-use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
+use bleen::sandbox::{Account, PairOptions, Rights, SandboxPair, ServerKind};
 use support::{BUDGET, server, session, target};
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,22 @@ fn preparation(request: Request) -> (Preparation, Arc<Mutex<Vec<UndoRow>>>) {
     (Preparation::new(request, on_record, Box::new(|_, _| ())), journal)
 }
 
+/// A password that every quoting mistake trips over.
+const NASTY: &str = "h0rse'\"\\ x#";
+
+/// Green's error log and general log.
+fn logs(pair: &SandboxPair) -> String {
+    let mut files = vec![pair.green.error_log()];
+    for entry in std::fs::read_dir(pair.green.data_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "log") {
+            files.push(path);
+        }
+    }
+    let read = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    files.iter().map(read).collect()
+}
+
 /// Everything of green that preparing may change, as one text.
 async fn fingerprint(pair: &SandboxPair, side: Side) -> String {
     let known = server(pair, side).await;
@@ -97,14 +113,29 @@ async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind, options: P
         fingerprint(&pair, Side::Green).await,
     );
 
-    let (mut preparation, journal) = preparation(request(&pair));
+    let repl = Account {
+        user: "repl".into(),
+        password: NASTY.to_owned().into(),
+    };
+    pair.blue
+        .create_account(&repl, Rights::Replication)
+        .await
+        .unwrap();
+    pair.green.run(&["SET GLOBAL general_log = 1"]).await.unwrap();
+    let (mut preparation, journal) = preparation(Request {
+        source_password: repl.password,
+        ..request(&pair)
+    });
     let ended = prepare(&mut preparation, &limits(), &CancellationToken::new()).await;
     let Prepared::Ready { changes, sample } = ended else {
         panic!("{ended:?}")
     };
     assert!(sample.lag.is_some());
-    let password = secrecy::ExposeSecret::expose_secret(&pair.accounts.repl.password);
-    assert!(!format!("{changes:?}{journal:?}").contains(password));
+    assert!(!format!("{changes:?}{journal:?}").contains("h0rse"));
+    pair.green.run(&["SET GLOBAL general_log = 0"]).await.unwrap();
+    let logs = logs(&pair);
+    assert!(logs.contains("bleen.heartbeat"), "the general log was written");
+    assert!(!logs.contains("h0rse"), "the password is in green's logs");
 
     // Green is shut, follows, and knows the guard.
     let (on_blue, on_green) = (server(&pair, Side::Blue).await, server(&pair, Side::Green).await);

@@ -1,6 +1,6 @@
 //! Sessions on real servers: logins, protected connections, and what is known after every kind of failure.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that stops says where")]
+#![expect(clippy::unwrap_used, reason = "a test that stops says where")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
