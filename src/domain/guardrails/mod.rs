@@ -11,6 +11,8 @@ mod known;
 mod normal;
 mod survey;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide};
 pub use known::Known;

@@ -1,0 +1,285 @@
+//! Which servers, which settings, enough of everything, and what the run knows by itself.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::guardrails::facts::ReplicaFact;
+use Family::{MariaDb, MySql};
+use Scope::{After, Doctor, Hold, Prepare};
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        stop(MySql, Doctor, Id::IDENTITY, "the same server", |s| {
+            s.green.identity = s.blue.identity.clone()
+        }),
+        stop(MySql, Hold, Id::IDENTITY, "green is now", |s| {
+            s.plan.expected = Some((BLUE_UUID.into(), "another".into()));
+        }),
+        stop(MariaDb, After, Id::IDENTITY, "the same server", |s| {
+            s.green.identity = s.blue.identity.clone()
+        }),
+        stop(
+            MySql,
+            Doctor,
+            Id::SERVER_ID_CLASH,
+            "both sides have server_id 1",
+            |s| {
+                if let Known::Known(i) = &mut s.green.identity {
+                    i.server.server_id = 1;
+                }
+            },
+        ),
+        stop(
+            MySql,
+            Doctor,
+            Id::SERVER_ID_CLASH,
+            "both sides have server_uuid",
+            |s| {
+                // A copied data directory: another machine, the same uuid.
+                if let Known::Known(i) = &mut s.green.identity {
+                    i.server.server_uuid = Some(BLUE_UUID.into());
+                }
+            },
+        ),
+        fine(MySql, Doctor, Id::IDENTITY, |s| {
+            if let Known::Known(i) = &mut s.green.identity {
+                i.server.server_uuid = Some(BLUE_UUID.into());
+            }
+            s.plan.expected = None;
+        }),
+        stop(MySql, Prepare, Id::SERVER_ID_CLASH, "another replica", |s| {
+            let other = ReplicaFact {
+                server_id: Some(2),
+                uuid: Some("else".into()),
+                reported: String::new(),
+            };
+            s.blue.replicas = Known::Known(vec![other]);
+        }),
+        stop(MySql, Doctor, Id::VERSION_PATH, "green is older", |s| {
+            version(&mut s.green, "9.7.3")
+        }),
+        stop(MySql, Doctor, Id::VERSION_PATH, "2 series", |s| {
+            version(&mut s.blue, "8.0.40")
+        }),
+        stop(MariaDb, Doctor, Id::VERSION_PATH, "MySQL 9.7.4", |s| {
+            version(&mut s.green, "9.7.4")
+        }),
+        stop(MySql, Doctor, Id::VERSION_PATH, "MariaDB", |s| {
+            version(&mut s.green, "11.8.9-MariaDB")
+        }),
+        warn(MySql, Doctor, Id::VERSION_PATH, "by file and offset", |s| {
+            version(&mut s.blue, "5.6.24");
+            version(&mut s.green, "11.8.9-MariaDB");
+        }),
+        fine(MariaDb, Doctor, Id::VERSION_PATH, |s| {
+            version(&mut s.blue, "10.5.23-MariaDB")
+        }),
+        fine(MySql, Doctor, Id::VERSION_PATH, |s| version(&mut s.blue, "8.4.3")),
+        stop(MySql, Doctor, Id::CLOCK, "2s apart", |s| {
+            s.green.clock = Known::Known(ClockFact {
+                offset_ms: 2_005,
+                off_by_ms: 1,
+            });
+        }),
+        fine(MySql, Doctor, Id::CLOCK, |s| {
+            // Apart by no more than it may be off.
+            s.green.clock = Known::Known(ClockFact {
+                offset_ms: 1_500,
+                off_by_ms: 700,
+            });
+        }),
+        stop(
+            MySql,
+            Doctor,
+            Id::PRIVILEGES,
+            "lacks RELOAD, which step `hold`",
+            |s| {
+                let all = "GRANT PROCESS, SELECT ON *.* TO `bleen`@`%`";
+                s.blue.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
+            },
+        ),
+        stop(
+            MariaDb,
+            Doctor,
+            Id::PRIVILEGES,
+            "lacks READ ONLY ADMIN, which step `seal`",
+            |s| {
+                // SUPER is no longer enough.
+                let all = "GRANT SUPER ON *.* TO `bleen`@`%`";
+                s.green.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
+            },
+        ),
+        stop(MySql, Doctor, Id::VARIABLES_DIFF, "sql_mode", |s| {
+            setting(&mut s.green, "sql_mode", "")
+        }),
+        stop(MySql, Prepare, Id::VARIABLES_DIFF, "time zone", |s| {
+            setting(&mut s.green, "system_time_zone", "CET")
+        }),
+        fine(MySql, Doctor, Id::VARIABLES_DIFF, |s| {
+            setting(&mut s.blue, "sql_mode", "NO_AUTO_CREATE_USER,STRICT_TRANS_TABLES");
+            setting(&mut s.green, "max_allowed_packet", "999999999");
+        }),
+        stop(MySql, Hold, Id::WAITER_TIMEOUTS, "lock_wait_timeout is 5s", |s| {
+            setting(&mut s.blue, "lock_wait_timeout", "5");
+        }),
+        stop(
+            MariaDb,
+            Hold,
+            Id::WAITER_TIMEOUTS,
+            "max_statement_time is 2s 500ms",
+            |s| {
+                setting(&mut s.blue, "max_statement_time", "2.500000");
+            },
+        ),
+        stop(MySql, Doctor, Id::WAITER_TIMEOUTS, "session 10 has", |s| {
+            s.blue.session_limits = Known::Known(vec![
+                (10, "innodb_lock_wait_timeout".into(), "3".into()),
+                (99, "x".into(), "1".into()),
+            ]);
+        }),
+        stop(
+            MariaDb,
+            Doctor,
+            Id::WAITER_TIMEOUTS,
+            "account app@% has MAX_STATEMENT_TIME 3s",
+            |s| {
+                if let Known::Known(accounts) = &mut s.blue.accounts {
+                    accounts[0].max_statement_ms = 3_000;
+                }
+            },
+        ),
+        warn(
+            MySql,
+            Hold,
+            Id::WAITER_TIMEOUTS,
+            "max_execution_time is 4s",
+            |s| {
+                setting(&mut s.blue, "max_execution_time", "4000");
+            },
+        ),
+        stop(MariaDb, Hold, Id::THREAD_POOL, "100 threads at most", |s| {
+            setting(&mut s.blue, "thread_handling", "pool-of-threads");
+            setting(&mut s.blue, "thread_pool_max_threads", "100");
+        }),
+        stop(MariaDb, Doctor, Id::THREAD_POOL, "160 threads", |s| {
+            setting(&mut s.blue, "thread_handling", "pool-of-threads");
+            setting(&mut s.blue, "thread_pool_max_threads", "160");
+        }),
+        fine(MariaDb, Hold, Id::THREAD_POOL, |s| {
+            setting(&mut s.blue, "thread_handling", "pool-of-threads");
+            setting(&mut s.blue, "thread_pool_max_threads", "161");
+        }),
+        stop(MySql, Hold, Id::CONNECTIONS, "145 of 151", |s| {
+            counter(&mut s.blue, "threads_connected", "145")
+        }),
+        warn(MySql, Hold, Id::CONNECTIONS, "140 of 151", |s| {
+            counter(&mut s.green, "threads_connected", "140")
+        }),
+        stop(MySql, Doctor, Id::CAPACITY, "max_connections is 60", |s| {
+            setting(&mut s.green, "max_connections", "60")
+        }),
+        stop(MySql, Doctor, Id::CAPACITY, "innodb_buffer_pool_size", |s| {
+            setting(&mut s.green, "innodb_buffer_pool_size", "67108864");
+        }),
+        warn(MySql, Prepare, Id::CAPACITY, "innodb_buffer_pool_size", |s| {
+            setting(&mut s.green, "innodb_buffer_pool_size", "120000000");
+        }),
+        stop(MySql, Hold, Id::DISK_SPACE, "100 MiB are free", |s| {
+            s.green.disks = Known::Known(vec![
+                ("/".into(), 1, 100 << 30),
+                ("/var/lib/mysql".into(), 1, 100 << 20),
+            ]);
+        }),
+        fine(MySql, Doctor, Id::DISK_SPACE, |s| {
+            s.blue.disks = Known::default();
+            s.plan.free_bytes = (Known::Known(5 << 30), Known::default());
+        }),
+        stop(MySql, Hold, Id::QUERY_PROOF, "`orders`: 3 rows differ", |s| {
+            s.plan.gate_queries = Known::Known(vec![("orders".into(), Some("3 rows differ".into()))]);
+        }),
+        stop(MySql, Prepare, Id::RUN_LOCK, "20261123T214100Z-9f3a6c", |s| {
+            s.plan.run_lock = Known::Known(Some("20261123T214100Z-9f3a6c since 21:41".into()));
+        }),
+        stop(MySql, Doctor, Id::DEADLINE, "paused for 12s", |s| {
+            s.plan.last_drill = Some(Duration::from_secs(12));
+        }),
+        stop(MySql, Hold, Id::DEADLINE, "re-proving", |s| {
+            s.plan.reprove = Some(Duration::from_secs(10))
+        }),
+        fine(MySql, Hold, Id::DEADLINE, |s| {
+            s.plan.last_drill = Some(Duration::from_millis(9))
+        }),
+        stop(
+            MySql,
+            Doctor,
+            Id::RESTART_WRITABLE,
+            "persisted_globals_load is OFF",
+            |s| {
+                setting(&mut s.blue, "persisted_globals_load", "OFF");
+            },
+        ),
+        stop(
+            MySql,
+            Hold,
+            Id::RESTART_WRITABLE,
+            "neither persisted nor started so",
+            |s| {
+                s.green.start_up = Known::Known(StartUp::default());
+            },
+        ),
+        stop(MySql, Hold, Id::RESTART_WRITABLE, "neither persisted", |s| {
+            // What is persisted wins over the option file.
+            s.green.start_up = Known::Known(StartUp {
+                persisted: names(&[("super_read_only", "OFF")]),
+                origin: names(&[("super_read_only", "GLOBAL")]),
+            });
+        }),
+        fine(MySql, Hold, Id::RESTART_WRITABLE, |s| {
+            s.green.start_up = Known::Known(StartUp {
+                persisted: names(&[]),
+                origin: names(&[("super_read_only", "GLOBAL")]),
+            });
+        }),
+        stop(MariaDb, Doctor, Id::RESTART_WRITABLE, "starts it writable", |s| {
+            s.plan.starts_read_only.0 = Known::Known(false);
+        }),
+        stop(
+            MySql,
+            Doctor,
+            Id::OTHER_AUTOMATION,
+            "orchestrator has a session",
+            |s| {
+                let mut tool = session(77, "Sleep", 1, "");
+                tool.user = "orchestrator".into();
+                s.blue.sessions = Known::Known(vec![tool]);
+            },
+        ),
+        warn(MySql, Doctor, Id::OTHER_AUTOMATION, "Debezium", |s| {
+            let mut tool = session(77, "Sleep", 1, "");
+            tool.program = Some("debezium-connector".into());
+            s.blue.sessions = Known::Known(vec![tool]);
+        }),
+        stop(MySql, Doctor, Id::OTHER_AUTOMATION, "group replication", |s| {
+            setting(&mut s.blue, "group_replication_group_name", "aaaa");
+        }),
+    ]
+}
+
+#[test]
+fn servers_settings_and_limits() {
+    hold(&cases());
+}
+
+#[test]
+fn what_a_mariadb_option_file_holds_is_not_known() {
+    let mut survey = healthy(MariaDb, Doctor);
+    survey.plan.starts_read_only = (Known::default(), Known::default());
+    let (worst, findings) = verdict(&survey, Id::RESTART_WRITABLE);
+    // Green was started read-only by its file; blue is open now, whatever its file says.
+    assert_eq!(worst, Severity::NotKnown);
+    assert_eq!(
+        findings.iter().filter(|f| f.severity == Severity::Ok).count(),
+        1,
+        "{findings:?}"
+    );
+}
