@@ -1,0 +1,270 @@
+//! How long writers are held: bleen beside a hand-written minimal sequence over pre-opened connections, alternating in
+//! random order in one run, on the same servers under the same load, both begun when green was just seen caught up.
+//!
+//! `cargo bench --bench pause` prints one line per family and load; `-- --samples N` for another number than 40 each,
+//! `-- mysql` or `-- mariadb` for one family. The pause is from the hold's statement sent to promote confirmed.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark prints its figures and stops where it cannot go on"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use bleen::adapters::mysql::capabilities;
+use bleen::adapters::mysql::session::Session;
+use bleen::adapters::mysql::sql;
+use bleen::domain::capabilities::Capabilities;
+use bleen::domain::ids::Side;
+use bleen::domain::machine::HoldKind;
+use bleen::domain::outcome::Outcome;
+use bleen::domain::server::Family;
+use bleen::sandbox::{Endpoint, Load, LoadOptions, PairOptions, SandboxPair, ServerKind, load_shop};
+use support::{BUDGET, attempt, settings};
+
+/// A wait on green that ends within this was no wait.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+struct Ends {
+    from: Session,
+    from_control: Session,
+    to: Session,
+    to_promote: Session,
+    from_caps: Capabilities,
+    to_caps: Capabilities,
+    from_port: u16,
+}
+
+async fn ends(pair: &SandboxPair, from: Side) -> Ends {
+    let mut one = support::session(pair, from).await;
+    let mut other = support::session(pair, from.other()).await;
+    Ends {
+        from_caps: capabilities::probe(&mut one, BUDGET).await.unwrap(),
+        to_caps: capabilities::probe(&mut other, BUDGET).await.unwrap(),
+        from: one,
+        from_control: support::session(pair, from).await,
+        to: other,
+        to_promote: support::session(pair, from.other()).await,
+        from_port: support::running(pair, from).port(),
+    }
+}
+
+async fn text(session: &mut Session, sql: &str) -> String {
+    session.one::<(String,)>("bench", sql, BUDGET).await.unwrap().0
+}
+
+fn executed(caps: &Capabilities) -> &'static str {
+    match caps.family() {
+        Family::MySql => "SELECT @@GLOBAL.gtid_executed",
+        Family::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
+    }
+}
+
+fn wait(caps: &Capabilities, position: &str) -> String {
+    let position = position.replace('\n', "");
+    match caps.family() {
+        Family::MySql => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 5)"),
+        Family::MariaDb => format!("SELECT MASTER_GTID_WAIT('{position}', 5)"),
+    }
+}
+
+async fn caught_up_instant(ends: &mut Ends) {
+    for _ in 0..2_000 {
+        let position = text(&mut ends.from_control, executed(&ends.from_caps)).await;
+        let began = Instant::now();
+        let (left,): (i64,) = ends
+            .to
+            .one("bench", &wait(&ends.to_caps, &position), BUDGET)
+            .await
+            .unwrap();
+        assert!(
+            left >= 0 && left != 1 || ends.to_caps.family() == Family::MariaDb,
+            "green did not catch up"
+        );
+        if began.elapsed() <= AT_ONCE {
+            return;
+        }
+    }
+    panic!("green was never seen caught up");
+}
+
+/// FTWRL, position, blocking wait, seal, promote, unlock; the pause is up to promote confirmed.
+async fn by_hand(ends: &mut Ends) -> Duration {
+    caught_up_instant(ends).await;
+    let (seal, open) = match ends.from_caps.family() {
+        Family::MySql => (
+            "SET PERSIST super_read_only = 1",
+            "SET PERSIST super_read_only = 0, PERSIST read_only = 0",
+        ),
+        Family::MariaDb => ("SET GLOBAL read_only = 1", "SET GLOBAL read_only = 0"),
+    };
+    let sent = Instant::now();
+    ends.from
+        .run("bench", "FLUSH TABLES WITH READ LOCK", BUDGET)
+        .await
+        .unwrap();
+    let position = text(&mut ends.from_control, executed(&ends.from_caps)).await;
+    ends.to
+        .run("bench", &wait(&ends.to_caps, &position), BUDGET)
+        .await
+        .unwrap();
+    ends.from.run("bench", seal, BUDGET).await.unwrap();
+    ends.to_promote.run("bench", open, BUDGET).await.unwrap();
+    let pause = sent.elapsed();
+    ends.from.run("bench", "UNLOCK TABLES", BUDGET).await.unwrap();
+    ends.to
+        .run("bench", sql::stop_replica(&ends.to_caps), BUDGET)
+        .await
+        .unwrap();
+    ends.to
+        .run("bench", sql::reset_replica_all(&ends.to_caps), BUDGET)
+        .await
+        .unwrap();
+    pause
+}
+
+/// Makes the side that was left follow the one that serves, so that the next switch can go the other way.
+async fn follow_back(pair: &SandboxPair, serves: Side) {
+    let mut ends = ends(pair, serves).await;
+    let account = &pair.accounts.repl;
+    let password = secrecy::ExposeSecret::expose_secret(&account.password);
+    let (port, user) = (ends.from_port, &account.user);
+    let change = match ends.to_caps.family() {
+        Family::MySql => format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SOURCE_USER = '{user}', \
+             SOURCE_PASSWORD = '{password}', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1"
+        ),
+        Family::MariaDb => {
+            let position = text(&mut ends.to, executed(&ends.to_caps)).await;
+            let set = format!("SET GLOBAL gtid_slave_pos = '{position}'");
+            ends.to.run("bench", &set, BUDGET).await.unwrap();
+            format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, MASTER_USER = '{user}', \
+                 MASTER_PASSWORD = '{password}', MASTER_USE_GTID = slave_pos"
+            )
+        }
+    };
+    ends.to.run("bench", &change, BUDGET).await.unwrap();
+    ends.to
+        .run("bench", sql::start_replica(&ends.to_caps), BUDGET)
+        .await
+        .unwrap();
+    caught_up_instant(&mut ends).await;
+}
+
+#[derive(Default)]
+struct Samples {
+    hand: Vec<f64>,
+    bleen: Vec<f64>,
+}
+
+async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usize) -> Samples {
+    let pair = support::following(blue, green, &PairOptions::default()).await;
+    load_shop(&pair.blue, &pair.accounts).await.unwrap();
+    support::caught_up(&pair).await;
+    let (on_blue, on_green) = Endpoint::both(&pair);
+    let load = Load::start(
+        &on_blue,
+        &on_green,
+        LoadOptions {
+            writers,
+            rate: 50,
+            ..LoadOptions::default()
+        },
+    )
+    .unwrap();
+    load.progress(200, Duration::from_secs(20)).await.unwrap();
+    let mut seen = Samples::default();
+    let random = RandomState::new();
+    let mut number: u64 = 0;
+    while seen.hand.len() < samples || seen.bleen.len() < samples {
+        number += 1;
+        let hand = match (seen.hand.len() < samples, seen.bleen.len() < samples) {
+            (true, true) => random.hash_one(number) % 2 == 0,
+            (more, _) => more,
+        };
+        if hand {
+            let mut ends = ends(&pair, Side::Blue).await;
+            seen.hand.push(by_hand(&mut ends).await.as_secs_f64() * 1e3);
+        } else {
+            let ended = attempt(settings(&pair, HoldKind::Lock).await).await;
+            let Outcome::Switched { debt } = &ended.outcome else {
+                panic!("{:?}", ended.outcome)
+            };
+            assert!(debt.is_empty(), "{debt:?}");
+            seen.bleen.push(ended.pause.unwrap().as_secs_f64() * 1e3);
+        }
+        // And back, by hand, so that every sample goes from blue to green.
+        follow_back(&pair, Side::Green).await;
+        by_hand(&mut ends(&pair, Side::Green).await).await;
+        follow_back(&pair, Side::Blue).await;
+    }
+    let report = load.stop().await;
+    let check = report.verify(&on_blue).await.unwrap();
+    println!(
+        "  {} switches and as many back: {} writes acknowledged, {} lost, {} doubled, {} in doubt",
+        seen.hand.len() + seen.bleen.len(),
+        check.acknowledged,
+        check.lost.len(),
+        check.doubled.len(),
+        report.log.in_doubt.len(),
+    );
+    seen
+}
+
+fn at(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    sorted[((last as f64 * share).round() as usize).min(last)]
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let samples = arguments
+        .iter()
+        .position(|a| a == "--samples")
+        .and_then(|i| arguments.get(i + 1))
+        .map_or(40, |n| n.parse().unwrap());
+    let wanted = |family: &str| {
+        !arguments.iter().any(|a| a == "mysql" || a == "mariadb") || arguments.iter().any(|a| a == family)
+    };
+    let families = [
+        (
+            "mysql",
+            "MySQL 9.7 to 9.7",
+            ServerKind::MySql97,
+            ServerKind::MySql97,
+        ),
+        (
+            "mariadb",
+            "MariaDB 10.11 to 11.8",
+            ServerKind::MariaDb1011,
+            ServerKind::MariaDb118,
+        ),
+    ];
+    for (family, name, blue, green) in families {
+        for writers in [8, 16] {
+            if !wanted(family) {
+                continue;
+            }
+            println!("{name}, {writers} writers x 50/s, {samples} samples each:");
+            let seen = measure(blue, green, writers, samples).await;
+            let (hand, ours) = (at(&seen.hand, 0.5), at(&seen.bleen, 0.5));
+            let (hand95, ours95) = (at(&seen.hand, 0.95), at(&seen.bleen, 0.95));
+            println!(
+                "  by hand median {hand:.1} ms, p95 {hand95:.1} ms; bleen median {ours:.1} ms, p95 {ours95:.1} ms; \
+                 ratio of medians {:.2}, of p95 {:.2}",
+                ours / hand,
+                ours95 / hand95
+            );
+        }
+    }
+}
