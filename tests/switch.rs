@@ -13,6 +13,7 @@ use bleen::adapters::mysql::session::{Purpose, Session, Target};
 use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::{Outcome, WhyKind};
+use bleen::playbook::model::{Compare, GateMoment, GateQuery};
 use bleen::sandbox::{PairOptions, ServerKind};
 use support::{BUDGET, attempt, attempt_with, following, is_writable, settings};
 
@@ -124,4 +125,42 @@ async fn mariadb_misses() {
         &PairOptions::default(),
     )
     .await;
+}
+
+/// Under the hold both sides stand still, so answers that differ are a difference; the hold is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn gate_queries_at_the_fence() {
+    let pair = following(ServerKind::MySql97, ServerKind::MySql97, &PairOptions::default()).await;
+    let query = |name: &str, sql: &str| GateQuery {
+        name: name.into(),
+        sql: sql.into(),
+        compare: Compare::Set,
+        at: GateMoment::Fence,
+        time_limit: BUDGET,
+    };
+    let mut differs = settings(&pair, HoldKind::Lock).await;
+    differs.fence_queries = vec![query("who", "SELECT @@server_id")];
+    let ended = attempt(differs).await;
+    show(&ended);
+    let Outcome::Released { why, .. } = &ended.outcome else {
+        panic!("{:?}", ended.outcome)
+    };
+    assert_eq!(why.kind, WhyKind::ProofFailed);
+    assert!(why.detail.contains("`who`"), "{}", why.detail);
+    assert!(is_writable(&pair, Side::Blue).await);
+
+    let mut agrees = settings(&pair, HoldKind::Lock).await;
+    agrees.fence_queries = vec![query("beat", "SELECT n FROM bleen.heartbeat")];
+    let ended = attempt(agrees).await;
+    assert_eq!(ended.outcome, Outcome::Switched { debt: vec![] });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_ways_to_hold() {
+    for hold in [HoldKind::Tables, HoldKind::Refuse] {
+        let pair = PairOptions::default();
+        misses(ServerKind::MySql97, ServerKind::MySql97, hold, &pair).await;
+        switches(ServerKind::MySql97, ServerKind::MySql97, hold, &pair).await;
+        switches(ServerKind::MariaDb1011, ServerKind::MariaDb118, hold, &pair).await;
+    }
 }

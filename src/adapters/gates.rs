@@ -2,24 +2,26 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::mysql::error::ServerError;
+use super::mysql::gate::{self, Gate, Verdict};
 use super::mysql::lag::{LagMeter, Setup};
 use super::mysql::session::{Purpose, Session};
 use super::mysql::survey::PairSurveyor;
 use super::mysql::switch::Server;
 use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
-use crate::domain::ids::RunId;
-use crate::domain::lag::{LagSample, Verdict};
+use crate::domain::ids::{RunId, Side};
+use crate::domain::lag::{self, LagSample};
 use crate::engine::doctor::Doctor;
 use crate::engine::event::{EventKind, Events, in_milliseconds};
 use crate::engine::ports::Pending;
 use crate::engine::switchover::{Gates, Looked};
 use crate::playbook::Playbook;
+use crate::playbook::model::GateMoment;
 
 /// How often lag is told to the outputs.
 const TELL_LAG: Duration = Duration::from_secs(1);
@@ -33,8 +35,8 @@ const MOST_SAMPLES: usize = 6_000;
 /// Gates with sessions of their own on both sides.
 pub struct LiveGates {
     inner: Arc<Mutex<Inner>>,
-    /// The surveys' session on blue: bleen's own, whatever it may write through.
-    pub blue_session: u64,
+    /// The gates' sessions on blue: bleen's own, whatever they may write through.
+    pub blue_sessions: Vec<u64>,
 }
 
 struct Inner {
@@ -43,8 +45,13 @@ struct Inner {
     meter: Option<Meter>,
     observe: Duration,
     events: Events,
-    expected: Option<(String, String)>,
+    queries: Option<Gate>,
+    /// How the gate queries came out, and when.
+    answered: Option<(Instant, Vec<(String, Option<String>)>)>,
 }
+
+/// How long the answers of gate queries count.
+const ANSWERS_LAST: Duration = Duration::from_secs(10);
 
 struct Meter {
     meter: LagMeter,
@@ -71,7 +78,28 @@ impl LiveGates {
         };
         let on_blue = Session::open(&blue.target, &purpose, budget).await?;
         let on_green = Session::open(&green.target, &purpose, budget).await?;
-        let blue_session = on_blue.id();
+        let mut blue_sessions = vec![on_blue.id()];
+        let queries: Vec<gate::Query> = playbook
+            .validate
+            .queries
+            .iter()
+            .filter(|q| q.at == GateMoment::Gate)
+            .map(gate::Query::from)
+            .collect();
+        let queries = if queries.is_empty() {
+            None
+        } else {
+            let (to_blue, to_green) = ((&blue.target, &blue.caps), (&green.target, &green.caps));
+            Some(gate::open(to_blue, to_green, Some(run), queries).await?)
+        };
+        if let Some(gate) = &queries {
+            blue_sessions.extend(
+                gate.sessions()
+                    .iter()
+                    .filter(|(side, _)| *side == Side::Blue)
+                    .map(|(_, id)| id),
+            );
+        }
         let look = PairSurveyor::new(
             (on_blue, blue.caps.clone()),
             (on_green, green.caps.clone()),
@@ -93,12 +121,13 @@ impl LiveGates {
             meter: None,
             observe: playbook.lag.observe,
             events: events.clone(),
-            expected: None,
+            queries,
+            answered: None,
         };
         inner.measure();
         Ok(Self {
             inner: Arc::new(Mutex::new(inner)),
-            blue_session,
+            blue_sessions,
         })
     }
 }
@@ -166,9 +195,14 @@ impl Inner {
         }
         let (lag, note) = self.lag();
         // The lag first: it costs nothing, and while it is not known the servers need not be asked everything.
+        let gate_queries = if lag.value().is_some() {
+            self.ask_queries().await
+        } else {
+            Known::Unknown("asked as soon as green keeps up".to_owned())
+        };
         let plan = PlanFacts {
             lag,
-            expected: self.expected.clone(),
+            gate_queries,
             run_lock: Known::Known(None),
             ..PlanFacts::default()
         };
@@ -177,6 +211,35 @@ impl Inner {
             findings: examination.findings,
             note,
         }
+    }
+
+    /// The gate queries' answers: each name, and what was wrong.
+    async fn ask_queries(&mut self) -> Known<Vec<(String, Option<String>)>> {
+        let Some(gate) = self.queries.as_mut() else {
+            return Known::Known(Vec::new());
+        };
+        if let Some((at, answers)) = &self.answered
+            && at.elapsed() < ANSWERS_LAST
+            && answers.iter().all(|(_, wrong)| wrong.is_none())
+        {
+            return Known::Known(answers.clone());
+        }
+        let mut answers = Vec::new();
+        for at in 0..gate.queries().len() {
+            let wrong = match gate.run_under_load(at).await {
+                Ok(Verdict::Agree { .. }) => None,
+                Ok(Verdict::Differ(what)) => Some(what),
+                Ok(Verdict::Failed(side, what)) => Some(format!("on {side}: {what}")),
+                Err(e) => return Known::Unknown(e.to_string()),
+            };
+            let name = gate
+                .queries()
+                .get(at)
+                .map_or_else(String::new, |query| query.name.clone());
+            answers.push((name, wrong));
+        }
+        self.answered = Some((Instant::now(), answers.clone()));
+        Known::Known(answers)
     }
 
     /// Lag over the observation time, and what is worth saying about it.
@@ -227,16 +290,16 @@ impl Inner {
 const RISE_COUNTS_FROM: Duration = Duration::from_millis(500);
 
 /// What to say of a green that will not catch up.
-fn falling_behind(verdict: &Verdict) -> Option<String> {
+fn falling_behind(verdict: &lag::Verdict) -> Option<String> {
     match verdict {
-        Verdict::FallingBehind {
+        lag::Verdict::FallingBehind {
             write_rate,
             apply_rate,
         } => Some(format!(
             "green cannot keep up: blue writes {write_rate:.0}/s and green applies {apply_rate:.0}/s, so it never catches up \
              at these rates; less load on blue, more applier workers on green, or `replication.relax_green: true` would help"
         )),
-        Verdict::CaughtUp | Verdict::CatchingUp { .. } => None,
+        lag::Verdict::CaughtUp | lag::Verdict::CatchingUp { .. } => None,
     }
 }
 

@@ -131,7 +131,12 @@ pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: A
     let hold = choose_hold(playbook, &mut pair).await?;
     let mut settings = settings(playbook, &pair, &run, hold);
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
-    settings.own_sessions = vec![gates.blue_session, pair.on_blue.id()];
+    settings.own_sessions = gates
+        .blue_sessions
+        .iter()
+        .copied()
+        .chain([pair.on_blue.id()])
+        .collect();
     let mut journal = start_journal(&runs, &settings)?;
     let spec = Spec {
         hold,

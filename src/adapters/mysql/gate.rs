@@ -133,6 +133,12 @@ impl Gate {
         &self.queries
     }
 
+    /// The numbers of both sessions, so that no guardrail is about them.
+    #[must_use]
+    pub fn sessions(&self) -> [(Side, u64); 2] {
+        [(Side::Blue, self.blue.0.id()), (Side::Green, self.green.0.id())]
+    }
+
     /// The sessions that got no answer in time, with their numbers: what they sent may still run. End them before the
     /// hold is tried again, because a running SELECT makes it wait.
     #[must_use]

@@ -7,6 +7,7 @@ use super::stands::{self, Stands};
 use super::{Inner, done, guard, hold, lost, quiet, refused};
 use crate::adapters::mysql::columns;
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::gate::Verdict;
 use crate::adapters::mysql::position_read::{self, Waited};
 use crate::adapters::mysql::quote;
 use crate::domain::binlog_events::{self, BinlogEvent, Stretch};
@@ -243,10 +244,26 @@ pub(super) async fn events_since(
     Ok(events)
 }
 
-/// The gate queries that are run at the fence, on both sides.
-pub(super) async fn reprove(_inner: &Inner, _terms: Terms) -> Result<Answer, ServerError> {
-    refused(
-        WhyKind::ProofFailed,
-        "gate queries at the fence cannot be run yet",
-    )
+/// The gate queries that are run at the fence, on both sides, each with what is left of the deadline.
+pub(super) async fn reprove(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let mut slot = inner.sessions.fence_gate.lock().await;
+    let Some(gate) = slot.as_mut() else {
+        return refused(WhyKind::ProofFailed, "the sessions of the gate queries are gone");
+    };
+    for at in 0..gate.queries().len() {
+        let left = terms
+            .deadline
+            .map_or(terms.budget, |d| d.saturating_duration_since(Instant::now()));
+        let what = match gate.run(at, left).await {
+            Verdict::Agree { .. } => continue,
+            Verdict::Differ(what) => what,
+            Verdict::Failed(side, what) => format!("on {side}: {what}"),
+        };
+        let name = gate.queries().get(at).map_or("", |query| query.name.as_str());
+        return refused(
+            WhyKind::ProofFailed,
+            format!("gate query `{name}` at the fence: {what}"),
+        );
+    }
+    done()
 }

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Facts, Inner, OpenError, Server, Settings};
 use crate::adapters::mysql::error::{Cause, ServerError};
+use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::sql;
 use crate::domain::ids::{RunId, Side};
@@ -73,6 +74,8 @@ pub(super) struct Sessions {
     /// The watchers' sessions, until the watchers take them.
     pub watch_blue: Mutex<Option<Session>>,
     pub watch_green: Mutex<Option<Session>>,
+    /// Runs the gate queries at the fence.
+    pub fence_gate: Mutex<Option<Gate>>,
     pub hold_id: u64,
     pub promote_id: u64,
 }
@@ -112,7 +115,19 @@ impl Sessions {
         let promote = open(green, run, "promote", budget).await?;
         let watch_blue = open(blue, run, "watch", budget).await?;
         let watch_green = open(green, run, "watch", budget).await?;
+        let queries = settings
+            .fence_queries
+            .iter()
+            .map(gate::Query::from)
+            .collect::<Vec<_>>();
+        let fence_gate = if queries.is_empty() {
+            None
+        } else {
+            let (on_blue, on_green) = ((&blue.target, &blue.caps), (&green.target, &green.caps));
+            Some(gate::open(on_blue, on_green, Some(run), queries).await?)
+        };
         Ok(Self {
+            fence_gate: Mutex::new(fence_gate),
             hold_id: hold.id(),
             promote_id: promote.id(),
             blue: SideSessions {
@@ -140,6 +155,7 @@ impl Sessions {
         let blue_control = control(&settings.blue, &settings.run, true, budget).await?;
         let green_control = control(&settings.green, &settings.run, true, budget).await?;
         Ok(Self {
+            fence_gate: Mutex::new(None),
             hold_id: facts.hold_session,
             promote_id: facts.promote_session,
             blue: SideSessions {
@@ -180,6 +196,14 @@ impl Sessions {
         };
         for other in others {
             numbers.extend(other.lock().await.as_ref().map(Session::id));
+        }
+        if let Some(gate) = self.fence_gate.lock().await.as_ref() {
+            numbers.extend(
+                gate.sessions()
+                    .iter()
+                    .filter(|(on, _)| *on == side)
+                    .map(|(_, id)| id),
+            );
         }
         numbers
     }
