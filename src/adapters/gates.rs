@@ -39,6 +39,9 @@ pub struct LiveGates {
     pub blue_sessions: Vec<u64>,
 }
 
+/// How each gate query came out: its name, and what was wrong.
+type Answers = Vec<(String, Option<String>)>;
+
 struct Inner {
     doctor: Doctor<PairSurveyor>,
     setup: Setup,
@@ -47,7 +50,7 @@ struct Inner {
     events: Events,
     queries: Option<Gate>,
     /// How the gate queries came out, and when.
-    answered: Option<(Instant, Vec<(String, Option<String>)>)>,
+    answered: Option<(Instant, Answers)>,
 }
 
 /// How long the answers of gate queries count.
@@ -214,7 +217,7 @@ impl Inner {
     }
 
     /// The gate queries' answers: each name, and what was wrong.
-    async fn ask_queries(&mut self) -> Known<Vec<(String, Option<String>)>> {
+    async fn ask_queries(&mut self) -> Known<Answers> {
         let Some(gate) = self.queries.as_mut() else {
             return Known::Known(Vec::new());
         };
