@@ -146,7 +146,6 @@ async fn sample(meter: &LagMeter, what: &str, is_it: impl Fn(&LagSample) -> bool
         .clone()
 }
 
-#[expect(clippy::panic, reason = "a test that stops says where")]
 fn unreachable_sample(what: &str, last: &LagSample) -> ! {
     panic!("no sample with {what}; the last: {last:?}")
 }
