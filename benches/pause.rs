@@ -75,18 +75,14 @@ fn wait(caps: &Capabilities, position: &str) -> String {
 }
 
 async fn caught_up_instant(ends: &mut Ends) {
-    for _ in 0..2_000 {
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
         let position = text(&mut ends.from_control, executed(&ends.from_caps)).await;
         let began = Instant::now();
-        let (left,): (i64,) = ends
-            .to
-            .one("bench", &wait(&ends.to_caps, &position), BUDGET)
+        ends.to
+            .run("bench", &wait(&ends.to_caps, &position), BUDGET * 2)
             .await
             .unwrap();
-        assert!(
-            left >= 0 && left != 1 || ends.to_caps.family() == Family::MariaDb,
-            "green did not catch up"
-        );
         if began.elapsed() <= AT_ONCE {
             return;
         }
@@ -186,7 +182,7 @@ async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usi
     while seen.hand.len() < samples || seen.bleen.len() < samples {
         number += 1;
         let hand = match (seen.hand.len() < samples, seen.bleen.len() < samples) {
-            (true, true) => random.hash_one(number) % 2 == 0,
+            (true, true) => random.hash_one(number).is_multiple_of(2),
             (more, _) => more,
         };
         if hand {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
 use super::stands::{self, Stands};
-use super::{Inner, done, guard, hold, lost, quiet, refused};
+use super::{Inner, done, guard, hold, lost, quiet, refused, seal};
 use crate::adapters::mysql::columns;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::gate::Verdict;
@@ -97,16 +97,35 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
 
 async fn green_is_read_only(inner: &Inner, terms: Terms) -> Result<bool, ServerError> {
     let mut green = inner.control(Side::Green, terms.budget).await?;
-    let question = format!(
-        "SELECT {}",
-        super::seal::sealed_expression(&inner.settings.green.caps)
-    );
+    let question = format!("SELECT {}", seal::sealed_expression(&inner.settings.green.caps));
     let (shut,): (i64,) = green.one("read green's flags", &question, terms.budget).await?;
     Ok(shut == 1)
 }
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
     inner.draining.notify_waiters();
+    // Looked for beside the wait, because under the hold every round trip is downtime.
+    let (waited, locked) = tokio::join!(wait_for(inner, to, terms), seal::green_is_free(inner, terms));
+    match waited? {
+        Waited::Reached => {}
+        Waited::TimedOut => {
+            return refused(
+                WhyKind::DeadlineMissed,
+                "green did not execute the fence position in time",
+            );
+        }
+        Waited::ApplierStopped => return refused(WhyKind::ApplierStopped, "green's applier is stopped"),
+    }
+    match locked? {
+        Some(lock) => refused(
+            WhyKind::Refused,
+            format!("green is locked, which promote would not lift: {lock}"),
+        ),
+        None => done(),
+    }
+}
+
+async fn wait_for(inner: &Inner, to: &Position, terms: Terms) -> Result<Waited, ServerError> {
     let mut slot = inner.sessions.drain.lock().await;
     let Some(session) = slot.as_mut() else {
         return Err(lost(Side::Green, "wait on green", "its session is gone"));
@@ -114,15 +133,7 @@ pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<
     let left = terms
         .deadline
         .map_or(terms.budget, |d| d.saturating_duration_since(Instant::now()));
-    let caps = &inner.settings.green.caps;
-    match position_read::wait_applied(session, caps, to, left + BEYOND_DEADLINE).await? {
-        Waited::Reached => done(),
-        Waited::TimedOut => refused(
-            WhyKind::DeadlineMissed,
-            "green did not execute the fence position in time",
-        ),
-        Waited::ApplierStopped => refused(WhyKind::ApplierStopped, "green's applier is stopped"),
-    }
+    position_read::wait_applied(session, &inner.settings.green.caps, to, left + BEYOND_DEADLINE).await
 }
 
 pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
@@ -133,7 +144,7 @@ pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> 
     let number = inner.sessions.guard_id.lock().await.unwrap_or(0);
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
     Ok(Answer::Seen(
-        guard::sealed_at(inner, &mut blue, number, terms.budget).await?,
+        guard::sealed_at(inner, &mut blue, number, "", terms.budget).await?,
     ))
 }
 

@@ -96,20 +96,19 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
     let Some(number) = *inner.sessions.guard_id.lock().await else {
         return refused(WhyKind::Refused, "no guard was armed by this run");
     };
-    match blue
-        .run(
-            "end the guard",
-            &format!("KILL CONNECTION {number}"),
-            terms.budget,
-        )
-        .await
-    {
-        Err(e) if e.code() != Some(1094) => return Err(e),
-        _ => {}
-    }
     let until = tokio::time::Instant::now() + terms.budget;
+    // The order to end and the first look share a round trip.
+    let mut first = format!("KILL CONNECTION {number}; ");
     loop {
-        let seen = sealed_at(inner, &mut blue, number, terms.budget).await?;
+        let seen = match sealed_at(inner, &mut blue, number, &first, terms.budget).await {
+            // 1094: no such session. It has ended by itself; the look tells what that did.
+            Err(e) if e.code() == Some(1094) => {
+                first.clear();
+                continue;
+            }
+            other => other?,
+        };
+        first.clear();
         let gone = matches!(seen, Seen::Sealed { guard_gone: true, .. });
         if gone || tokio::time::Instant::now() > until {
             return Ok(Answer::Seen(seen));
@@ -122,6 +121,7 @@ pub(super) async fn sealed_at(
     inner: &Inner,
     blue: &mut Session,
     guard: u64,
+    first: &str,
     budget: Duration,
 ) -> Result<Seen, ServerError> {
     let doing = "see the guard gone and blue sealed";
@@ -134,7 +134,7 @@ pub(super) async fn sealed_at(
         "1"
     };
     let question = format!(
-        "SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
+        "{first}SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
          {flags} AND {persisted}; {position}",
         flags = super::seal::sealed_expression(caps),
         position = stands::question(inner),
