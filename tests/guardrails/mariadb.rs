@@ -22,17 +22,6 @@ async fn world(options: &PairOptions) -> World {
     world
 }
 
-/// Connects by TCP with a password.
-async fn client(world: &World, user: &str, password: &str) -> mysql_async::Conn {
-    let options = mysql_async::OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(world.pair.blue.port())
-        .prefer_socket(false)
-        .user(Some(user))
-        .pass(Some(password));
-    mysql_async::Conn::new(options).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_writes_through_read_only() {
     let mut world = world(&PairOptions::default()).await;
@@ -53,10 +42,10 @@ async fn who_writes_through_read_only() {
     support::caught_up(&world.pair).await;
     world.stopped_by(Scope::Doctor, &[]).await;
     let (direct, by_role) = (
-        client(&world, "direct", "x").await,
-        client(&world, "by_role", "x").await,
+        world.client("direct", "x").await,
+        world.client("by_role", "x").await,
     );
-    let harmless = client(&world, "only_super", "x").await;
+    let harmless = world.client("only_super", "x").await;
     for scope in [Scope::Doctor, Scope::Hold] {
         let seen = world.stopped_by(scope, &[Id::PRIVILEGED_WRITERS]).await;
         let text = &seen[0].seen;
@@ -116,7 +105,7 @@ async fn a_routine_with_a_privileged_definer() {
         assert!(seen[0].seen.contains("d.p (root@localhost)"), "{}", listed(&seen));
     }
     // That the finding is true:
-    let mut ordinary = client(&world, "ordinary", "x").await;
+    let mut ordinary = world.client("ordinary", "x").await;
     let mut holder = world.kept(Side::Blue, &["FLUSH TABLES WITH READ LOCK"]).await;
     let call = tokio::spawn(async move {
         let called = ordinary.query_drop("CALL d.p()").await;
@@ -161,18 +150,18 @@ async fn transactions_settings_and_replication() {
     world.run(Side::Blue, &["XA ROLLBACK 'a'"]).await;
     support::caught_up(&world.pair).await;
 
-    let mut open = client(&world, "ordinary", "x").await;
+    let mut open = world.client("ordinary", "x").await;
     open.query_drop("BEGIN").await.unwrap();
     open.query_drop("UPDATE d.t SET a = a + 1").await.unwrap();
     world.stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS]).await;
     // This family's hold lets reads go on, so a long SELECT is not in the way; an UPDATE that waits is.
     let select = world
-        .running_on(client(&world, "ordinary", "x").await, "SELECT SLEEP(60) FROM d.t")
+        .running_on(world.client("ordinary", "x").await, "SELECT SLEEP(60) FROM d.t")
         .await;
     world.stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS]).await;
     world.end(select).await;
     let update = world
-        .running_on(client(&world, "ordinary", "x").await, "UPDATE d.t SET a = 0")
+        .running_on(world.client("ordinary", "x").await, "UPDATE d.t SET a = 0")
         .await;
     world
         .stopped_by(Scope::Hold, &[Id::LONG_TRANSACTIONS, Id::LONG_STATEMENTS])

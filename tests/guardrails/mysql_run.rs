@@ -150,16 +150,7 @@ async fn locks_tools_and_semi_sync() {
     world
         .on_green(&["CREATE USER orchestrator@'%' IDENTIFIED BY 'x' REQUIRE NONE"])
         .await;
-    let mut target = support::target(&world.pair, Side::Blue);
-    target.user = "orchestrator".into();
-    target.password = "x".to_owned().into();
-    let mut options = mysql_async::OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(world.pair.blue.port())
-        .user(Some("orchestrator"))
-        .pass(Some("x"));
-    options = options.prefer_socket(false);
-    let conn = mysql_async::Conn::new(options).await.unwrap();
+    let conn = world.client("orchestrator", "x").await;
     let seen = world.stopped_by(Scope::Doctor, &[Id::OTHER_AUTOMATION]).await;
     assert!(seen[0].seen.contains("orchestrator"), "{}", listed(&seen));
     drop(conn);

@@ -8,10 +8,10 @@ use bleen::adapters::mysql::survey::PairSurveyor;
 use bleen::domain::guardrail_ids::GuardrailId;
 use bleen::domain::guardrails::facts::ServerFacts;
 use bleen::domain::guardrails::{
-    Finding, Known, LagFact, Limits, PlanFacts, Scope, Severity, Waivers, facets,
+    Facet, Finding, Known, LagFact, Limits, PlanFacts, Scope, Severity, Survey, Waivers, examine, facets,
 };
 use bleen::domain::ids::Side;
-use bleen::engine::doctor::{Doctor, Examination};
+use bleen::engine::doctor::{Doctor, Examination, Sides};
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
 
 use super::support::{self, BUDGET};
@@ -135,6 +135,45 @@ impl World {
 
     pub async fn examine(&mut self, scope: Scope) -> Examination {
         self.doctor.examine(scope, calm()).await
+    }
+
+    /// Right before the hold only some settings are read: no guardrail of that scope may say something else with all.
+    pub async fn few_settings_are_enough(&mut self) {
+        self.examine(Scope::Hold).await;
+        let few = self.doctor.sides().clone();
+        let mut all = few.clone();
+        let settings = BTreeSet::from([Facet::Variables]);
+        let look = self.doctor.look_mut();
+        look.side(Side::Blue)
+            .read(Scope::Doctor, &settings, &mut all.blue)
+            .await;
+        look.side(Side::Green)
+            .read(Scope::Doctor, &settings, &mut all.green)
+            .await;
+        let judged = |sides: Sides| {
+            let (limits, plan) = (Limits::default(), calm());
+            let survey = Survey {
+                scope: Scope::Hold,
+                blue: sides.blue,
+                green: sides.green,
+                limits,
+                plan,
+            };
+            examine(&survey, &Waivers::new())
+        };
+        assert_ne!(few.blue.variables, all.blue.variables);
+        assert_eq!(judged(few), judged(all));
+    }
+
+    /// Connects to blue by TCP with a password.
+    pub async fn client(&self, user: &str, password: &str) -> mysql_async::Conn {
+        let options = mysql_async::OptsBuilder::default()
+            .ip_or_hostname("127.0.0.1")
+            .tcp_port(self.pair.blue.port())
+            .prefer_socket(false)
+            .user(Some(user))
+            .pass(Some(password));
+        mysql_async::Conn::new(options).await.unwrap()
     }
 
     /// Prints how long each group of facts takes that is read right before the hold, on each side.

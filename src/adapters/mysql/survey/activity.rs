@@ -57,7 +57,16 @@ impl Surveyor {
             || command.starts_with("Slave_")
             || thread.starts_with("thread/sql/replica")
             || thread.starts_with("thread/sql/slave");
+        // Where no attributes are shown, an idle session of bleen's account is taken for one of its own: they have no
+        // text that would tell.
+        let idle_and_own = !self.caps.connect_attributes
+            && command == "Sleep"
+            && self
+                .rights
+                .value()
+                .is_some_and(|r| r.account.split('@').next() == Some(user.as_str()));
         let kind = if self.own.contains(&id)
+            || idle_and_own
             || program.as_deref() == Some("bleen")
             || statement.starts_with("/* bleen ")
         {

@@ -60,11 +60,11 @@ impl Surveyor {
     }
 
     pub(super) async fn variables(&mut self, scope: Scope) -> Result<BTreeMap<String, String>, ServerError> {
-        if scope == Scope::Hold {
-            return capabilities::variables(&mut self.session, HOLD_VARIABLES, self.budget).await;
-        }
-        let rows = self.ask("read the settings", "SHOW GLOBAL VARIABLES").await?;
-        let mut all = names_and_values(&rows);
+        let mut all = if scope == Scope::Hold {
+            capabilities::variables(&mut self.session, HOLD_VARIABLES, self.budget).await?
+        } else {
+            names_and_values(&self.ask("read the settings", "SHOW GLOBAL VARIABLES").await?)
+        };
         // The binlog's filters are options, not settings; the binlog status shows them.
         let status = self
             .ask("read the binlog's filters", sql::binlog_status(&self.caps))

@@ -3,7 +3,7 @@
 
 use super::{ASK_AGAIN, family, leading_words, masked, millis, sample, written, written_ms};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::facts::{SessionFact, SessionKind};
+use crate::domain::guardrails::facts::{SessionFact, SessionKind, TableFact};
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
 use crate::domain::server::Family;
@@ -349,6 +349,23 @@ pub fn other_automation(survey: &Survey) -> Vec<Finding> {
                 );
             }
         }
+    }
+    let heartbeats: Vec<String> = survey
+        .blue
+        .schema
+        .value()
+        .into_iter()
+        .flat_map(|schema| &schema.tables)
+        .filter(|t| t.name.eq_ignore_ascii_case("heartbeat") || t.schema == "replication_manager_schema")
+        .map(TableFact::full_name)
+        .collect();
+    if !heartbeats.is_empty() {
+        found.warn(
+            Side::Blue,
+            format!("tables of other tools: {}", sample(&heartbeats)),
+            "known and planned for",
+            "plan where their writers connect after the switch",
+        );
     }
     if let Some(names) = survey.blue.variables.value() {
         if names

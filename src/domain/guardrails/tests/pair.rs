@@ -92,23 +92,17 @@ pub(super) fn cases() -> Vec<Case> {
             MySql,
             Doctor,
             Id::PRIVILEGES,
-            "lacks RELOAD, which step `hold`",
+            "lacks RELOAD, needed for: the hold",
             |s| {
                 let all = "GRANT PROCESS, SELECT ON *.* TO `bleen`@`%`";
                 s.blue.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
             },
         ),
-        stop(
-            MariaDb,
-            Doctor,
-            Id::PRIVILEGES,
-            "lacks READ ONLY ADMIN, which step `seal`",
-            |s| {
-                // SUPER is no longer enough.
-                let all = "GRANT SUPER ON *.* TO `bleen`@`%`";
-                s.green.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
-            },
-        ),
+        stop(MariaDb, Doctor, Id::PRIVILEGES, "lacks READ ONLY ADMIN", |s| {
+            // SUPER is no longer enough.
+            let all = "GRANT SUPER ON *.* TO `bleen`@`%`";
+            s.green.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
+        }),
         stop(MySql, Doctor, Id::VARIABLES_DIFF, "sql_mode", |s| {
             setting(&mut s.green, "sql_mode", "")
         }),
@@ -258,6 +252,9 @@ pub(super) fn cases() -> Vec<Case> {
             let mut tool = session(77, "Sleep", 1, "");
             tool.program = Some("debezium-connector".into());
             s.blue.sessions = Known::Known(vec![tool]);
+        }),
+        warn(MySql, Doctor, Id::OTHER_AUTOMATION, "shop.heartbeat", |s| {
+            schema(&mut s.blue).tables.push(table("heartbeat"))
         }),
         stop(MySql, Doctor, Id::OTHER_AUTOMATION, "group replication", |s| {
             setting(&mut s.blue, "group_replication_group_name", "aaaa");
