@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod check;
+pub mod cli;
+pub mod points;
+pub mod proxy;
+
 use std::time::Duration;
 
 use bleen::adapters::mysql::own_schema;

@@ -93,7 +93,12 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         owe(inner, Side::Green, "enable an event", event, budget, &mut debt).await;
     }
     if scheduler == "ON" {
-        let statement = "SET GLOBAL event_scheduler = ON";
+        // Preparing may have persisted OFF on green, which would come back with its next start.
+        let statement = if caps.can_persist() {
+            "SET PERSIST event_scheduler = ON"
+        } else {
+            "SET GLOBAL event_scheduler = ON"
+        };
         owe(
             inner,
             Side::Green,

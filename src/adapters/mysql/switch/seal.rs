@@ -132,9 +132,15 @@ pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, Server
         }
         _ => {
             drop(slot);
-            let ours = inner.still_ours(Side::Blue).await;
-            let open = own_schema::writable_statement(caps).replace(" = 0", &format!(" = IF({ours}, 0, 1)"));
+            // The control session first: it may have to take the lock again.
             let mut blue = inner.control(Side::Blue, terms.budget).await?;
+            let ours = inner.still_ours(Side::Blue).await;
+            // A batch stops at the first statement that fails (1690, out of range), so that a bleen whose run another
+            // one took over changes nothing: neither the flags nor what is persisted.
+            let open = format!(
+                "SELECT EXP(IF({ours}, 0, 1000)); {}",
+                own_schema::writable_statement(caps)
+            );
             blue.batch(
                 "open blue again",
                 &format!("{open}; {put_back}{read_back}"),

@@ -3,6 +3,7 @@
 //! Sessions that hold, seal or promote are never reopened within an attempt. Only the control sessions are, for
 //! undoing; and whoever reopens one must still be the owner of the run lock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
@@ -11,7 +12,7 @@ use super::{Facts, Inner, OpenError, Server, Settings};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
-use crate::adapters::mysql::sql;
+use crate::adapters::mysql::{quote, sql};
 use crate::domain::ids::{RunId, Side};
 
 /// The named lock that a run holds on both servers.
@@ -46,6 +47,8 @@ pub struct RunLockTaken {
 pub(super) struct Control {
     session: Mutex<Session>,
     lock: Mutex<LockOwner>,
+    /// Whether the session that holds the run lock was lost: the lock is then no longer ours, or not for long.
+    lock_lost: AtomicBool,
 }
 
 struct LockOwner {
@@ -237,6 +240,7 @@ async fn control(
                     id,
                     session: Some(lock),
                 }),
+                lock_lost: AtomicBool::new(false),
             });
         }
         let Some(taken) = holder(server, &mut session, budget).await? else {
@@ -336,31 +340,34 @@ impl Inner {
     ) -> Result<MutexGuard<'_, Session>, ServerError> {
         let control = &self.sessions.side(side).control;
         let mut session = control.session.lock().await;
-        if !session.is_spent() {
+        if !session.is_spent() && !control.lock_lost.load(Ordering::Acquire) {
             return Ok(session);
         }
         let server = self.server(side);
-        let mut fresh = open(server, &self.settings.run, "control", budget).await?;
+        if session.is_spent() {
+            *session = open(server, &self.settings.run, "control", budget).await?;
+        }
         let mut owner = control.lock.lock().await;
         let question = format!("SELECT IS_USED_LOCK('{RUN_LOCK}')");
-        let (holder,): (Option<u64>,) = fresh.one("see who holds the run lock", &question, budget).await?;
+        let (holder,): (Option<u64>,) = session
+            .one("see who holds the run lock", &question, budget)
+            .await?;
+        let kept = owner.session.as_ref().is_some_and(|s| !s.is_spent()) || owner.id == session.id();
         match holder {
-            Some(id) if id == owner.id => {}
-            Some(id) => {
-                return Err(ServerError {
-                    side,
-                    server: server.target.address.to_string(),
-                    doing: "go on with this run".to_owned(),
-                    cause: Cause::Refused {
-                        code: 0,
-                        message: format!("session {id} holds the run lock: another bleen has taken over"),
-                    },
-                });
+            Some(id) if id == owner.id && kept => {}
+            Some(id) if id != owner.id => {
+                let message = format!("session {id} holds the run lock: another bleen has taken over");
+                return Err(self.not_ours(side, message));
             }
-            None => {
-                // The lock's session died with the server or the network. Nobody else took it: it is taken again.
+            lingering => {
+                // The lock's session died with the server or the network; perhaps the server has not noticed yet.
+                if let Some(id) = lingering {
+                    end_session(&mut session, server, id, budget).await?;
+                }
+                // Nobody has it now. Somebody may have had it, and ended this run.
+                self.see_unfinished(side, &mut session, budget).await?;
                 let sql = format!("SELECT GET_LOCK('{RUN_LOCK}', 0)");
-                let (got,): (Option<i64>,) = fresh.one("take the run lock again", &sql, budget).await?;
+                let (got,): (Option<i64>,) = session.one("take the run lock again", &sql, budget).await?;
                 if got != Some(1) {
                     return Err(super::lost(
                         side,
@@ -368,12 +375,45 @@ impl Inner {
                         "another session was quicker",
                     ));
                 }
-                owner.id = fresh.id();
+                owner.id = session.id();
                 owner.session = None;
             }
         }
-        *session = fresh;
+        control.lock_lost.store(false, Ordering::Release);
         Ok(session)
+    }
+
+    fn not_ours(&self, side: Side, message: String) -> ServerError {
+        ServerError {
+            side,
+            server: self.server(side).target.address.to_string(),
+            doing: "go on with this run".to_owned(),
+            cause: Cause::Refused { code: 0, message },
+        }
+    }
+
+    /// Errs when this run was ended by somebody else: its outcome stands on blue, or on green if that was promoted, so
+    /// both are asked. What cannot be asked may hold one: then nothing is changed either.
+    async fn see_unfinished(
+        &self,
+        side: Side,
+        session: &mut Session,
+        budget: Duration,
+    ) -> Result<(), ServerError> {
+        let question = format!(
+            "SELECT COUNT(*) FROM bleen.runs WHERE run_id = {} AND outcome IS NOT NULL",
+            quote::text(self.settings.run.as_str())
+        );
+        let doing = "see whether another bleen has ended this run";
+        let other = self.server(side.other());
+        let mut elsewhere = open(other, &self.settings.run, "look", budget).await?;
+        let (here,): (i64,) = session.one(doing, &question, budget).await?;
+        let (there,): (i64,) = elsewhere.one(doing, &question, budget).await?;
+        elsewhere.close(budget).await;
+        if here + there > 0 {
+            return Err(self.not_ours(side, "another bleen has ended this run".to_owned()));
+        }
+        Ok(())
     }
 
     /// An expression that is 1 on a side only while this run still owns the run lock there.
@@ -393,6 +433,11 @@ impl Inner {
                     .is_err()
             {
                 owner.session = None;
+                self.sessions
+                    .side(side)
+                    .control
+                    .lock_lost
+                    .store(true, Ordering::Release);
             }
         }
     }
