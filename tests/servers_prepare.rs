@@ -11,7 +11,8 @@ use bleen::adapters::mysql::capabilities::variables;
 use bleen::adapters::mysql::own_schema::{self, UndoRow};
 use bleen::adapters::mysql::position_read::{Role, Waited, executed, wait_applied};
 use bleen::adapters::mysql::prepare::{Preparation, Request};
-use bleen::adapters::mysql::replication::status;
+use bleen::adapters::mysql::relax;
+use bleen::adapters::mysql::replication::{follow, status};
 use bleen::adapters::mysql::session::Tls;
 use bleen::domain::capabilities::Capabilities;
 use bleen::domain::ids::{RunId, Side};
@@ -339,4 +340,43 @@ async fn cancelling_puts_everything_back() {
         fingerprint(&pair, Side::Green).await,
     );
     assert_eq!(before, after);
+}
+
+/// Relaxed while it catches up, and as it was afterwards; the applier is never left standing.
+#[tokio::test(flavor = "multi_thread")]
+async fn green_is_relaxed_and_put_back() {
+    for kind in [ServerKind::MySql97, ServerKind::MariaDb118] {
+        let pair = support::following(kind, kind, &PairOptions::default()).await;
+        let green = server(&pair, Side::Green).await;
+        let mut session = session(&pair, Side::Green).await;
+        let workers = bleen::adapters::mysql::sql::parallel_workers(&green.caps);
+        let names = ["sync_binlog", "innodb_flush_log_at_trx_commit", workers];
+        let before = variables(&mut session, &names, BUDGET).await.unwrap();
+        let changes = relax::plan(&mut session, &green.caps, Some(6), BUDGET)
+            .await
+            .unwrap();
+        for change in &changes {
+            follow::run(&mut session, change, &String::new().into(), BUDGET)
+                .await
+                .unwrap();
+        }
+        let relaxed = variables(&mut session, &names, BUDGET).await.unwrap();
+        assert_eq!(
+            (relaxed["sync_binlog"].as_str(), relaxed[names[1]].as_str()),
+            ("0", "2")
+        );
+        assert_eq!(relaxed[workers], "6");
+        support::caught_up(&pair).await;
+        assert_eq!(
+            relax::plan(&mut session, &green.caps, Some(6), BUDGET)
+                .await
+                .unwrap(),
+            []
+        );
+        for change in changes.iter().rev() {
+            follow::undo(&mut session, change, BUDGET).await.unwrap();
+        }
+        assert_eq!(variables(&mut session, &names, BUDGET).await.unwrap(), before);
+        support::caught_up(&pair).await;
+    }
 }
