@@ -112,7 +112,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
     if !locked.is_empty() {
         let statement = format!(
             "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
-            locked.join(" ACCOUNT UNLOCK, ")
+            locked.join(", ")
         );
         owe(
             inner,

@@ -50,7 +50,7 @@ async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerEr
     let mut blue = inner.control(Side::Blue, budget).await?;
     let sql = format!(
         "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT LOCK; SET SESSION sql_log_bin = 1",
-        names.join(" ACCOUNT LOCK, ")
+        names.join(", ")
     );
     blue.run("lock the accounts that write through read-only", &sql, budget)
         .await
@@ -86,7 +86,7 @@ pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, Serv
     if !locked.is_empty() {
         let sql = format!(
             "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
-            locked.join(" ACCOUNT UNLOCK, ")
+            locked.join(", ")
         );
         if let Err(e) = blue
             .run("unlock the accounts that write through read-only", &sql, budget)

@@ -4,6 +4,8 @@ use super::sessions::end_session;
 use super::{Inner, done, facts, hold};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::FIND_GUARD;
+use crate::adapters::mysql::quote;
+use crate::adapters::mysql::session::Session;
 use crate::domain::ids::Side;
 use crate::domain::machine::Answer;
 use crate::engine::ports::Terms;
@@ -42,6 +44,7 @@ pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<
             Side::Green => None,
         };
         let mut numbers = numbers;
+        numbers.extend(marked(inner, &mut session, side, terms).await?);
         numbers.sort_by_key(|n| *n != first);
         for number in numbers {
             let spared = own.contains(&number) || Some(number) == guard;
@@ -51,6 +54,28 @@ pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<
         }
     }
     done()
+}
+
+/// Sessions that bear this run in their connection attributes: those that were opened after the run wrote down its
+/// sessions. Only where the server keeps the attributes.
+async fn marked(
+    inner: &Inner,
+    session: &mut Session,
+    side: Side,
+    terms: Terms,
+) -> Result<Vec<u64>, ServerError> {
+    if !inner.server(side).caps.connect_attributes {
+        return Ok(Vec::new());
+    }
+    let question = format!(
+        "SELECT PROCESSLIST_ID FROM performance_schema.session_connect_attrs WHERE ATTR_NAME = 'bleen_run' \
+         AND ATTR_VALUE = {}",
+        quote::text(inner.settings.run.as_str())
+    );
+    let rows: Vec<(u64,)> = session
+        .rows("look for sessions of the run", &question, terms.budget)
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// `UNIX_TIMESTAMP() - Uptime` may differ by one from reading to reading.
