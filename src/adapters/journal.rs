@@ -231,6 +231,7 @@ mod tests {
             side: "blue".into(),
             what: number.to_string(),
             statement: "x".into(),
+            seq: number,
         }
     }
 

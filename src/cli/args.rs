@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -100,6 +101,82 @@ pub enum Command {
         green_from: String,
     },
 
+    /// Ask both servers everything that could stand in the way, and say what was seen and what to do. Changes nothing.
+    ///
+    /// Every check (a guardrail) ends as ok, warning, stop or not known. With a stop the exit code is 2. What a stop
+    /// names can be mended, or waived in the playbook where that is safe; the same checks run again before each step.
+    Doctor {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+    },
+
+    /// Print every statement of the run in order, each with what undoes it. Changes nothing.
+    ///
+    /// What is only known later stands in angle brackets, such as <fence position>. Exit code 0 if a run could begin,
+    /// 2 if something stands in its way, which is shown too.
+    Plan {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+    },
+
+    /// Make green a read-only replica of blue and wait until it keeps up. Blue serves as before.
+    ///
+    /// Green must hold a consistent copy of blue already, or be empty while blue still has its whole binlog. Every change
+    /// is recorded before it is made, and undone if preparing fails or is interrupted; `bleen rollback` undoes it later.
+    Prepare {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name. Needed for a playbook that says `protected: true`.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
+    /// Undo what `prepare` changed, from any machine: what to put back is recorded on blue. Refused after a switch.
+    Rollback {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name. Needed for a playbook that says `protected: true`.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
+    /// Do all of it, for scripts: prepare, unless green follows already, then switch.
+    Run {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name, instead of typing it at the terminal.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
+    /// Show who accepts writes, how green follows, and whether a run is under way or was left unfinished. Only reads.
+    Status {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+    },
+
+    /// Show the lag of green behind blue, again and again.
+    ///
+    /// A heartbeat row in bleen's own schema on blue is written for it, if `prepare` has made that schema; without it only
+    /// the positions are compared. While a run holds the pair, nothing is written.
+    Watch {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// How long, such as 10m. Without it: until Ctrl-C.
+        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+        for_: Option<Duration>,
+        /// How often a line is shown; at least 100ms.
+        #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
+        every: Duration,
+    },
+
     /// Move the writers from blue to green, inside the deadline, or give up and leave blue serving.
     Switch {
         /// The playbook.
@@ -132,4 +209,13 @@ pub enum Command {
         #[arg(value_name = "COMMAND")]
         command: Option<String>,
     },
+}
+
+/// The time between two lines of `watch`.
+fn every(text: &str) -> Result<Duration, String> {
+    let every = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    if every < Duration::from_millis(100) {
+        return Err("at least 100ms".to_owned());
+    }
+    Ok(every)
 }

@@ -1,6 +1,6 @@
 //! The statements that a person runs when bleen may not decide, or is told not to wait.
 
-use crate::adapters::mysql::own_schema;
+use crate::adapters::mysql::own_schema::{self, UndoRow};
 use crate::adapters::mysql::switch::Server;
 
 /// What to read, and what to run then, in words and statements.
@@ -25,5 +25,20 @@ pub fn statements(blue: &Server, green: &Server) -> String {
         blue_at = blue.target.address,
         blue_flags = flags(blue),
         open_blue = own_schema::writable_statement(&blue.caps),
+    )
+}
+
+/// The statements that put back what was recorded, in the order to run them.
+#[must_use]
+pub fn put_back(rows: &[UndoRow]) -> String {
+    let statements: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.statement.is_empty())
+        .map(|row| format!("on {}: {}", row.side, row.statement.replace('\n', " ")))
+        .collect();
+    format!(
+        "leaving without waiting; `bleen rollback PLAYBOOK` puts back what was changed, from any machine. By hand, in \
+         this order; each is right also if its change was never made:\n  {}",
+        statements.join("\n  ")
     )
 }

@@ -85,7 +85,11 @@ impl From<ServerError> for CliError {
         };
         let hint = match &error.cause {
             Cause::Unreachable(_) => Some("check host, port and firewall, and that the server runs"),
-            Cause::LoginRefused(why) if why.contains("TLS") || why.contains("certificate") => {
+            Cause::LoginRefused(why)
+                if ["TLS", "SSL", "certificate"]
+                    .iter()
+                    .any(|word| why.contains(word)) =>
+            {
                 Some("check the `tls` of this server in the playbook, and its certificate")
             }
             Cause::LoginRefused(_) => {

@@ -5,20 +5,29 @@
 pub mod args;
 mod by_hand;
 mod check;
+mod confirm;
+mod doctor;
 pub mod error;
 pub mod exit;
 mod generate;
 mod grants;
+mod guardrails;
 mod logging;
 mod pair;
 pub mod picture;
+mod plan;
 mod playbook_file;
+mod prepare;
 pub mod printer;
 pub mod reporting;
 mod resume;
+mod rollback;
+mod run;
 pub mod run_dir;
 mod signals;
+mod status;
 mod switch;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -84,6 +93,21 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
             };
             wait_for(grants::run(&playbook, &options, printer))
         }
+        Command::Doctor { playbook } => doctor::run(&playbook, &args.global),
+        Command::Plan { playbook } => plan::run(&playbook, &args.global),
+        Command::Prepare { playbook, confirm } => {
+            prepare::run(&playbook, confirm.as_deref(), &args.global, printer)
+        }
+        Command::Rollback { playbook, confirm } => {
+            rollback::run(&playbook, confirm.as_deref(), &args.global, printer)
+        }
+        Command::Run { playbook, confirm } => run::run(&playbook, confirm.as_deref(), &args.global, printer),
+        Command::Status { playbook } => status::run(&playbook, &args.global),
+        Command::Watch {
+            playbook,
+            for_,
+            every,
+        } => watch::run(&playbook, for_, every, &args.global),
         Command::Switch { playbook, confirm } => {
             switch::run(&playbook, confirm.as_deref(), &args.global, printer)
         }

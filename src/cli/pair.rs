@@ -9,6 +9,8 @@ use super::exit::ErrorKind;
 use super::run_dir;
 use crate::adapters::journal;
 use crate::adapters::mysql::capabilities;
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::identity;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::switch::Server;
 use crate::adapters::targets;
@@ -34,6 +36,25 @@ pub struct Pair {
     pub on_green: Session,
 }
 
+impl Pair {
+    /// Opens the sessions again that were lost, without fetching a password again.
+    ///
+    /// # Errors
+    /// A server that cannot be reached or refuses the login.
+    pub async fn reopen_lost(&mut self) -> Result<(), ServerError> {
+        let purpose = Purpose {
+            run: None,
+            role: "look",
+        };
+        for (session, server) in [(&mut self.on_blue, &self.blue), (&mut self.on_green, &self.green)] {
+            if session.is_spent() {
+                *session = Session::open(&server.target, &purpose, ANSWER).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reaches both servers.
 ///
 /// # Errors
@@ -41,12 +62,21 @@ pub struct Pair {
 pub async fn open(playbook: &Playbook, events: &Events) -> Result<Pair, CliError> {
     let (blue, on_blue) = one(Side::Blue, playbook, events).await?;
     let (green, on_green) = one(Side::Green, playbook, events).await?;
-    Ok(Pair {
+    let mut pair = Pair {
         blue,
         green,
         on_blue,
         on_green,
-    })
+    };
+    // Two names may be one server. It would take its own run lock, so it is said before anything else is asked.
+    let on_blue = identity::read(&mut pair.on_blue, pair.blue.caps.family(), ANSWER).await?;
+    let on_green = identity::read(&mut pair.on_green, pair.green.caps.family(), ANSWER).await?;
+    if on_blue.is_same_server(&on_green) {
+        let seen = format!("blue and green are the same server: {}", on_blue.label());
+        return Err(CliError::new(ErrorKind::NotReady, "tell blue from green", seen)
+            .hint("check the hosts and ports of `blue` and `green` in the playbook"));
+    }
+    Ok(pair)
 }
 
 async fn one(side: Side, playbook: &Playbook, events: &Events) -> Result<(Server, Session), CliError> {

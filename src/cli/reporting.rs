@@ -28,6 +28,18 @@ pub fn begin(output: Output) -> (Events, At, Reporting) {
     (events, at.clone(), start(receiver, output, EVERY, at))
 }
 
+/// As [`begin`], for a command that shows lag and nothing else.
+#[must_use]
+pub fn begin_watching(output: Output) -> (Events, At, Reporting) {
+    let (events, receiver) = Events::stream();
+    let at = At::default();
+    (
+        events,
+        at.clone(),
+        start_with(receiver, output, Human::watching(), at),
+    )
+}
+
 /// Says the last event of a command and waits, a little, until everything is printed.
 pub async fn end(events: Events, reporting: Reporting, command: &str, ended: &Result<Done, CliError>) {
     if let Ok(done) = ended {
@@ -51,12 +63,15 @@ pub async fn end(events: Events, reporting: Reporting, command: &str, ended: &Re
 
 /// Starts printing `events` in the form of `output`. With lines for people, what repeats is shown again after `every`.
 #[must_use]
-pub fn start(mut events: mpsc::Receiver<RunEvent>, output: Output, every: Duration, at: At) -> Reporting {
+pub fn start(events: mpsc::Receiver<RunEvent>, output: Output, every: Duration, at: At) -> Reporting {
+    start_with(events, output, Human::new(every), at)
+}
+
+fn start_with(mut events: mpsc::Receiver<RunEvent>, output: Output, mut human: Human, at: At) -> Reporting {
     let (finished, done) = oneshot::channel();
     // A plain thread and not a task: a write to a stopped terminal blocks for as long as it is stopped.
     thread::spawn(move || {
         let mut printer = Printer::new(output);
-        let mut human = Human::new(every);
         while let Some(event) = events.blocking_recv() {
             at.see(&event);
             match output {

@@ -130,7 +130,7 @@ pub async fn end_unfinished(
     let mut journal = match RunJournal::reopen(runs, &run) {
         Ok(journal) => journal,
         // Another machine, or an empty home: the servers have what is needed. A journal of its own is begun.
-        Err(_) => super::switch::start_journal(runs, &settings)?,
+        Err(_) => super::switch::start_journal(runs, &run, playbook)?,
     };
     let why = Why {
         step: Step::Ready,

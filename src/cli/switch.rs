@@ -1,12 +1,12 @@
 //! `bleen switch`: gates, hold, promote, or the way back.
 
-use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::args::Global;
+use super::confirm::is_confirmed;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
 use super::pair::{self, ANSWER, Pair};
@@ -15,6 +15,7 @@ use super::signals::{At, Signals};
 use super::{by_hand, playbook_file, reporting, resume};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::relax;
 use crate::adapters::mysql::switch::{OpenError, Settings, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::{HoldKind, Spec};
@@ -43,7 +44,11 @@ pub fn run(
     printer: &mut Printer,
 ) -> Result<Ending, CliError> {
     let playbook = playbook_file::read(path)?;
-    if !is_confirmed(&playbook, confirm, printer) {
+    let what = format!(
+        "moves the writers of {} to {}",
+        playbook.pair.blue.address, playbook.pair.green.address
+    );
+    if !is_confirmed(&playbook, "switch", &what, true, confirm, printer) {
         return Ok(Ending::Refused);
     }
     super::wait_for(async {
@@ -52,38 +57,6 @@ pub fn run(
         reporting::end(events, reporting, "switch", &ended).await;
         ended.map(|done| done.ending)
     })
-}
-
-/// Asks for the pair's name, unless it was said on the command line.
-fn is_confirmed(playbook: &Playbook, confirm: Option<&str>, printer: &mut Printer) -> bool {
-    let name = &playbook.name;
-    match confirm {
-        Some(said) if said == name => return true,
-        Some(said) => {
-            printer.talk(&format!(
-                "error: `--confirm {said}` names another pair; this one is `{name}`; nothing has changed"
-            ));
-            return false;
-        }
-        None => {}
-    }
-    if !std::io::stdin().is_terminal() {
-        printer.talk(&format!(
-            "error: a switch has to be confirmed: `--confirm {name}`; nothing has changed"
-        ));
-        return false;
-    }
-    printer.talk(&format!(
-        "This moves the writers of {} to {}. Type the pair's name ({name}) to go on:",
-        playbook.pair.blue.address, playbook.pair.green.address
-    ));
-    let mut typed = String::new();
-    let read = std::io::stdin().lock().read_line(&mut typed).is_ok();
-    if read && typed.trim() == name {
-        return true;
-    }
-    printer.talk("not confirmed; nothing has changed");
-    false
 }
 
 /// How a command that may switch ended, with what its last line says.
@@ -105,11 +78,7 @@ impl Done {
     }
 }
 
-/// The whole command behind `switch`, and the second half of `run`.
-///
-/// # Errors
-/// As [`run`].
-pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: At) -> Result<Done, CliError> {
+async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: At) -> Result<Done, CliError> {
     let runs = pair::runs_directory(global)?;
     let signals = Signals::listen(at, events.clone())
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
@@ -121,6 +90,20 @@ pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: A
     {
         return Ok(done);
     }
+    switch_pair(playbook, &runs, &mut pair, events, &signals).await
+}
+
+/// Switches a pair whose servers are reached and which has no unfinished run: `switch`, and the second half of `run`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn switch_pair(
+    playbook: &Playbook,
+    runs: &Path,
+    pair: &mut Pair,
+    events: &Events,
+    signals: &Signals,
+) -> Result<Done, CliError> {
     let run = pair::new_run();
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -128,8 +111,9 @@ pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: A
         command: "switch".to_owned(),
         pair: playbook.name.clone(),
     });
-    let hold = choose_hold(playbook, &mut pair).await?;
-    let mut settings = settings(playbook, &pair, &run, hold);
+    let (hold, why) = choose_hold(playbook, pair).await?;
+    events.note(format!("hold: {}, {why}", hold.as_str()));
+    let mut settings = settings(playbook, pair, &run, hold);
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
     settings.own_sessions = gates
         .blue_sessions
@@ -137,7 +121,7 @@ pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: A
         .copied()
         .chain([pair.on_blue.id()])
         .collect();
-    let mut journal = start_journal(&runs, &settings)?;
+    let mut journal = start_journal(runs, &run, playbook)?;
     let spec = Spec {
         hold,
         reprove: !settings.fence_queries.is_empty(),
@@ -171,18 +155,18 @@ pub async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: A
 ///
 /// # Errors
 /// It cannot be written. Nothing has changed.
-pub fn start_journal(runs: &Path, settings: &Settings) -> Result<RunJournal, CliError> {
+pub fn start_journal(runs: &Path, run: &RunId, playbook: &Playbook) -> Result<RunJournal, CliError> {
     let cannot = |e: crate::engine::ports::JournalError| {
         CliError::new(ErrorKind::NotReady, "write the journal", e.to_string())
             .hint("name another place: `--run-dir DIR`")
     };
-    let mut journal = RunJournal::create(runs, &settings.run).map_err(cannot)?;
+    let mut journal = RunJournal::create(runs, run).map_err(cannot)?;
     let first = Record::Run {
         format: FORMAT,
-        run: settings.run.to_string(),
-        pair: settings.pair.clone(),
-        playbook: settings.playbook.clone(),
-        operator: settings.operator.clone(),
+        run: run.to_string(),
+        pair: playbook.name.clone(),
+        playbook: playbook.hash(),
+        operator: pair::operator(),
     };
     journal.append(&first, true).map_err(cannot)?;
     Ok(journal)
@@ -227,12 +211,16 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
     }
 }
 
-/// The way to hold: as the playbook says, or the first that the account's rights allow.
-async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<HoldKind, CliError> {
+/// The way to hold, with the reason: as the playbook says, or the first that the account's rights allow.
+///
+/// # Errors
+/// Blue cannot be asked for the account's rights.
+pub async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<(HoldKind, &'static str), CliError> {
+    let said = "as the playbook says";
     match playbook.switch.hold {
-        HoldWay::Lock => return Ok(HoldKind::Lock),
-        HoldWay::Tables => return Ok(HoldKind::Tables),
-        HoldWay::Refuse => return Ok(HoldKind::Refuse),
+        HoldWay::Lock => return Ok((HoldKind::Lock, said)),
+        HoldWay::Tables => return Ok((HoldKind::Tables, said)),
+        HoldWay::Refuse => return Ok((HoldKind::Refuse, said)),
         HoldWay::Auto => {}
     }
     let question = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = \
@@ -243,11 +231,17 @@ async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<HoldKind, C
         .await?;
     let may = |right: &str| rights.iter().any(|(r,)| r == right);
     Ok(if may("RELOAD") {
-        HoldKind::Lock
+        (HoldKind::Lock, "the first choice: the account has RELOAD on blue")
     } else if may("LOCK TABLES") {
-        HoldKind::Tables
+        (
+            HoldKind::Tables,
+            "because the account has LOCK TABLES on blue but not RELOAD, which `lock` needs",
+        )
     } else {
-        HoldKind::Refuse
+        (
+            HoldKind::Refuse,
+            "because the account has neither RELOAD nor LOCK TABLES on blue; writers are refused, not held",
+        )
     })
 }
 
@@ -308,7 +302,12 @@ impl Opener for Opening {
     type Error = OpenError;
 
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
-        Box::pin(SwitchServers::open(self.settings.clone()))
+        let settings = self.settings.clone();
+        Box::pin(async move {
+            // A green that was relaxed to catch up is durable again before anything is held for it.
+            relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
+            SwitchServers::open(settings).await
+        })
     }
 
     fn close(&self, port: &SwitchServers, outcome: &Outcome) -> Pending<Result<(), String>> {

@@ -88,6 +88,14 @@ pub enum Record {
         what: String,
         /// The statements that put it back.
         statement: String,
+        /// Its place among the run's changes, from 0.
+        #[serde(default)]
+        seq: u32,
+    },
+    /// A change announced by [`Record::Undo`] has been put back.
+    Undone {
+        /// Its place among the run's changes.
+        seq: u32,
     },
     /// The last record of an attempt.
     Outcome {

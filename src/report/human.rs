@@ -22,6 +22,8 @@ pub struct Human {
     lag_shown: Option<Duration>,
     planned: Option<Step>,
     last_seq: u64,
+    /// Whether lag is what was asked for: data, each time, with its time.
+    lag_is_data: bool,
 }
 
 /// How often a wait is shown again unless the caller says otherwise.
@@ -37,6 +39,16 @@ impl Human {
             lag_shown: None,
             planned: None,
             last_seq: 0,
+            lag_is_data: false,
+        }
+    }
+
+    /// Makes a reporter for a command that shows lag and nothing else: every value, on stdout.
+    #[must_use]
+    pub fn watching() -> Self {
+        Self {
+            lag_is_data: true,
+            ..Self::new(EVERY)
         }
     }
 
@@ -92,6 +104,10 @@ impl Human {
                     lines.push(now.talk("…", Tone::Plain, format!("{step} waits: {what}")));
                 }
             }
+            EventKind::Lag { .. } if self.lag_is_data => {
+                let margin = format!("{:>9} ", elapsed(event.elapsed));
+                lines.push(data(&margin, "", Tone::Plain, format!(" {}", lag(&event.kind))));
+            }
             EventKind::Lag { .. } => {
                 if self.lag_shown.is_none_or(|at| event.elapsed >= at + self.every) {
                     self.lag_shown = Some(event.elapsed);
@@ -125,8 +141,8 @@ impl Human {
                     ));
                 }
             }
-            EventKind::Note { text } => lines.push(now.talk("·", Tone::Plain, text.clone())),
-            EventKind::Warning { text } => lines.push(now.talk("! warning:", Tone::Warning, text.clone())),
+            EventKind::Note { text } => lines.extend(now.talk_lines("·", Tone::Plain, text)),
+            EventKind::Warning { text } => lines.extend(now.talk_lines("! warning:", Tone::Warning, text)),
             EventKind::AttemptEnded {
                 attempt,
                 result,
@@ -167,6 +183,16 @@ impl Stamp {
             tone,
             text: format!(" {}", harmless(&text)),
         }
+    }
+}
+
+impl Stamp {
+    /// As [`Stamp::talk`], for a text of several lines; the mark stands on the first one.
+    fn talk_lines(self, mark: &str, tone: Tone, text: &str) -> Vec<Line> {
+        text.lines()
+            .enumerate()
+            .map(|(at, line)| self.talk(if at == 0 { mark } else { " " }, tone, line.to_owned()))
+            .collect()
     }
 }
 

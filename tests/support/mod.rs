@@ -250,3 +250,121 @@ pub async fn is_writable(pair: &SandboxPair, side: Side) -> bool {
         .unwrap();
     open == 1
 }
+
+/// What a command line said, and how it ended.
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    /// The last line of JSON on stdout.
+    pub fn result(&self) -> serde_json::Value {
+        serde_json::from_str(self.stdout.lines().last().unwrap_or_default())
+            .unwrap_or_else(|e| panic!("{e}: {self}"))
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "exit code {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        )
+    }
+}
+
+/// The command line on a pair: a home of its own, the passwords in files, a playbook.
+pub struct Operator {
+    pub home: tempfile::TempDir,
+    playbook: std::path::PathBuf,
+}
+
+impl Operator {
+    /// A playbook for the pair; `change` gets its text, to spoil or to extend it.
+    pub fn of(pair: &SandboxPair, change: impl Fn(String) -> String) -> Self {
+        use secrecy::ExposeSecret;
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let secret = |name: &str, account: &bleen::sandbox::Account| {
+            let path = home.path().join(name);
+            std::fs::write(&path, account.password.expose_secret()).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            format!("{{ file: {} }}", path.display())
+        };
+        let bleen = secret("bleen.password", &pair.accounts.bleen);
+        let repl = secret("repl.password", &pair.accounts.repl);
+        let text = format!(
+            "version: 1\nname: shop\nblue:\n  host: 127.0.0.1\n  port: {}\n  user: {user}\n  password: {bleen}\ngreen:\n  \
+             host: 127.0.0.1\n  port: {}\n  user: {user}\n  password: {bleen}\nreplication:\n  user: {}\n  password: {repl}\n\
+             lag:\n  observe: 1s\n",
+            pair.blue.port(),
+            pair.green.port(),
+            pair.accounts.repl.user,
+            user = pair.accounts.bleen.user,
+        );
+        let playbook = home.path().join("shop.yaml");
+        std::fs::write(&playbook, change(text)).unwrap();
+        Self { home, playbook }
+    }
+
+    /// A command with the playbook and further arguments, ready to be started.
+    pub fn command(&self, command: &str, more: &[&str]) -> std::process::Command {
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_bleen"));
+        process
+            .arg(command)
+            .arg(&self.playbook)
+            .args(more)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("USER", "operator")
+            .env("TERM", "dumb")
+            .stdin(std::process::Stdio::null());
+        process
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, command: &str, more: &[&str]) -> Said {
+        let mut process = self.command(command, more);
+        let output = tokio::task::spawn_blocking(move || process.output().unwrap())
+            .await
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+}
+
+/// What preparing, or a command that fails, might change on a side: settings, also persisted ones, schemas, channels.
+pub async fn fingerprint(pair: &SandboxPair, side: Side) -> String {
+    let known = server(pair, side).await;
+    let mut session = session(pair, side).await;
+    let names = [
+        "read_only",
+        "super_read_only",
+        "event_scheduler",
+        "sync_binlog",
+        "innodb_flush_log_at_trx_commit",
+        "wait_timeout",
+    ];
+    let memory = capabilities::variables(&mut session, &names, BUDGET)
+        .await
+        .unwrap();
+    let persisted: Vec<(String, String)> = if known.caps.persist {
+        let sql =
+            "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.persisted_variables ORDER BY 1";
+        session.rows("read", sql, BUDGET).await.unwrap()
+    } else {
+        vec![]
+    };
+    let schemas: Vec<String> = session.rows("read", "SHOW DATABASES", BUDGET).await.unwrap();
+    let channels = bleen::adapters::mysql::replication::status::read(&mut session, &known.caps, BUDGET)
+        .await
+        .unwrap();
+    format!("{memory:?} {persisted:?} {schemas:?} {} channels", channels.len())
+}

@@ -369,6 +369,28 @@ async fn read_positions(setup: &Setup, started: Instant, seen: &Mutex<Seen>) {
     }
 }
 
+/// How far green is behind blue by their positions, asked once and without a heartbeat. `None` if green follows nobody,
+/// or the positions cannot be compared.
+///
+/// # Errors
+/// Any [`super::error::Cause`].
+pub async fn behind(
+    blue: (&mut Session, &Capabilities),
+    green: (&mut Session, &Capabilities),
+) -> Result<Option<Behind>, ServerError> {
+    let kind = Capabilities::pair_position_kind(blue.1, green.1);
+    if status::read(green.0, green.1, BUDGET).await?.is_empty() {
+        return Ok(None);
+    }
+    let applied = executed(green.0, green.1, kind, Role::Replica, BUDGET).await?;
+    let written = executed(blue.0, blue.1, kind, Role::Writer, BUDGET).await?;
+    let sizes = match kind {
+        PositionKind::File => file_sizes(blue.0, blue.1).await?,
+        _ => Vec::new(),
+    };
+    Ok(distance(&applied, &written, &sizes))
+}
+
 /// What lies between two positions; `None` where that cannot be told.
 fn distance(from: &Position, to: &Position, sizes: &[(String, u64)]) -> Option<Behind> {
     let (amount, unit) = match (from, to) {

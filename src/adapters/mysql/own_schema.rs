@@ -148,6 +148,32 @@ pub fn epoch_question(run: &RunId) -> String {
     )
 }
 
+/// Whether the schema is there, perhaps not all of it.
+///
+/// # Errors
+/// Any [`super::error::Cause`].
+pub async fn is_there(session: &mut Session, budget: Duration) -> Result<bool, ServerError> {
+    let sql = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'bleen'";
+    let count: u64 = session.one("look for bleen's schema", sql, budget).await?;
+    Ok(count > 0)
+}
+
+/// The newest epoch that a server knows: the run, and the label of the server that it promoted. `None` if there is
+/// none, or bleen's schema is not there.
+///
+/// # Errors
+/// Any [`super::error::Cause`] except that the schema or table is missing.
+pub async fn newest_epoch(
+    session: &mut Session,
+    budget: Duration,
+) -> Result<Option<(String, String)>, ServerError> {
+    let sql = "SELECT run_id, promoted FROM bleen.epochs ORDER BY epoch DESC LIMIT 1";
+    match session.rows("read the newest epoch", sql, budget).await {
+        Err(e) if is_missing(&e) => Ok(None),
+        other => Ok(other?.into_iter().next()),
+    }
+}
+
 /// One run as the servers know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRow {

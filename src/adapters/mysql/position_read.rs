@@ -143,24 +143,9 @@ pub async fn wait_applied(
 ) -> Result<Waited, ServerError> {
     let doing = "wait until the position is executed";
     let whole_seconds = waits_in_whole_seconds(caps, position);
-    let seconds = if whole_seconds {
-        within.as_secs().max(1) as f64
-    } else {
-        within.as_secs_f64()
-    };
-    let Some(wait) = sql::wait_expression(caps, position, seconds) else {
+    let limited = is_limited(caps, position);
+    let Some(question) = wait_question(caps, position, within) else {
         return Err(session.unexpected(doing, &format!("`{position}` is no position of {}", caps.version)));
-    };
-    // MariaDB's file wait takes whole seconds, but a limit of the whole statement is exact. It then answers NULL, as
-    // for a stopped applier: the time that has passed tells which.
-    let limited = caps.set_statement && matches!(position, Position::File(_));
-    let question = if limited {
-        format!(
-            "SET STATEMENT max_statement_time = {:.3} FOR SELECT {wait}",
-            within.as_secs_f64().max(0.001)
-        )
-    } else {
-        format!("SELECT {wait}")
     };
     let started = Instant::now();
     let allowed = within.max(Duration::from_secs(u64::from(whole_seconds))) + ANSWER_MARGIN;
@@ -178,6 +163,31 @@ pub async fn wait_applied(
         (_, None) if limited && started.elapsed() >= within => Waited::TimedOut,
         (_, None) => Waited::ApplierStopped,
     })
+}
+
+/// The statement behind [`wait_applied`]; `None` for a position of a kind that the server cannot wait for.
+#[must_use]
+pub fn wait_question(caps: &Capabilities, position: &Position, within: Duration) -> Option<String> {
+    let seconds = if waits_in_whole_seconds(caps, position) {
+        within.as_secs().max(1) as f64
+    } else {
+        within.as_secs_f64()
+    };
+    let wait = sql::wait_expression(caps, position, seconds)?;
+    Some(if is_limited(caps, position) {
+        format!(
+            "SET STATEMENT max_statement_time = {:.3} FOR SELECT {wait}",
+            within.as_secs_f64().max(0.001)
+        )
+    } else {
+        format!("SELECT {wait}")
+    })
+}
+
+/// MariaDB's file wait takes whole seconds, but a limit of the whole statement is exact. It then answers NULL, as for a
+/// stopped applier: the time that has passed tells which.
+fn is_limited(caps: &Capabilities, position: &Position) -> bool {
+    caps.set_statement && matches!(position, Position::File(_))
 }
 
 /// Whether the function for this position takes whole seconds only, as MySQL's older ones do.

@@ -7,15 +7,62 @@
 use std::time::Duration;
 
 use super::error::ServerError;
-use super::session::Session;
+use super::session::{Purpose, Session};
 use super::settings::{self, Settings};
-use super::sql;
+use super::switch::Server;
+use super::{own_schema, sql};
 use crate::domain::capabilities::Capabilities;
-use crate::domain::ids::Side;
+use crate::domain::ids::{RunId, Side};
 use crate::engine::change::Change;
 
 /// The settings that are relaxed, with their relaxed values.
 const RELAXED: [(&str, &str); 2] = [("sync_binlog", "0"), ("innodb_flush_log_at_trx_commit", "2")];
+
+/// What the change is called, in every record.
+const WHAT: &str = "relax green's durability while it catches up";
+
+/// Whether a recorded change is the relaxing of green.
+#[must_use]
+pub fn is_relaxing(what: &str) -> bool {
+    what == WHAT
+}
+
+/// Makes green durable again if it was relaxed by a run that is recorded on blue, and notes that there. Whether it was.
+///
+/// # Errors
+/// Any [`super::error::Cause`]. The record stays then, so that whoever comes later does it again.
+pub async fn put_back(
+    blue: &Server,
+    green: &Server,
+    run: &RunId,
+    budget: Duration,
+) -> Result<bool, ServerError> {
+    let purpose = Purpose {
+        run: Some(run.clone()),
+        role: "prepare",
+    };
+    let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
+    let open = own_schema::open_undos(&mut on_blue, None, budget).await?;
+    let relaxing: Vec<_> = open
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|row| is_relaxing(&row.what))
+        .collect();
+    if !relaxing.is_empty() {
+        let mut on_green = Session::open(&green.target, &purpose, budget).await?;
+        for row in &relaxing {
+            let doing = "make green durable again";
+            on_green.run(doing, &row.statement, budget).await?;
+            let note = own_schema::undone_statement(&row.run_id, row.seq);
+            on_blue
+                .run("note that green is durable again", &note, budget)
+                .await?;
+        }
+        on_green.close(budget).await;
+    }
+    on_blue.close(budget).await;
+    Ok(!relaxing.is_empty())
+}
 
 /// Plans the relaxed settings of green. In memory only: a restarted green is durable again.
 ///
@@ -59,7 +106,7 @@ fn relaxed(before: &Settings) -> Option<Change> {
     };
     Some(Change {
         side: Side::Green,
-        what: "relax green's durability while it catches up".to_owned(),
+        what: WHAT.to_owned(),
         sql: set(|(name, to, _)| format!("GLOBAL {name} = {to}")),
         masked: false,
         undo: vec![set(|(name, _, was)| {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Inner, done, hold};
+use super::{Inner, done, hold, quiet};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{quote, sql};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::Debt;
@@ -57,6 +58,19 @@ async fn owe(inner: &Inner, side: Side, what: &str, statement: &str, budget: Dur
     }
 }
 
+/// A write on green, as its writers make from now on.
+pub(super) const BEAT: &str = "UPDATE bleen.heartbeat SET n = n + 1";
+
+/// Starts events on green, where they run from now on. Preparing may have persisted OFF, which would come back with the
+/// next start.
+pub(super) fn start_scheduler(caps: &Capabilities) -> &'static str {
+    if caps.can_persist() {
+        "SET PERSIST event_scheduler = ON"
+    } else {
+        "SET GLOBAL event_scheduler = ON"
+    }
+}
+
 pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let budget = inner.settings.answer;
     let caps = &inner.settings.green.caps;
@@ -79,8 +93,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         &mut debt,
     )
     .await;
-    let beat = "UPDATE bleen.heartbeat SET n = n + 1";
-    owe(inner, Side::Green, "write on green", beat, budget, &mut debt).await;
+    owe(inner, Side::Green, "write on green", BEAT, budget, &mut debt).await;
     let (events, scheduler, locked) = {
         let facts = inner.facts();
         (
@@ -93,12 +106,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         owe(inner, Side::Green, "enable an event", event, budget, &mut debt).await;
     }
     if scheduler == "ON" {
-        // Preparing may have persisted OFF on green, which would come back with its next start.
-        let statement = if caps.can_persist() {
-            "SET PERSIST event_scheduler = ON"
-        } else {
-            "SET GLOBAL event_scheduler = ON"
-        };
+        let statement = start_scheduler(caps);
         owe(
             inner,
             Side::Green,
@@ -110,10 +118,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         .await;
     }
     if !locked.is_empty() {
-        let statement = format!(
-            "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
-            locked.join(", ")
-        );
+        let statement = quiet::accounts_statement(&locked, "UNLOCK");
         owe(
             inner,
             Side::Blue,
@@ -185,7 +190,7 @@ async fn end_idle(inner: &Inner, terms: Terms, debt: &mut Vec<Debt>) {
                     let ended = blue
                         .run(
                             "end an idle session",
-                            &format!("KILL CONNECTION {number}"),
+                            &super::sessions::end_statement(number),
                             budget,
                         )
                         .await;

@@ -41,8 +41,13 @@ impl Clocks {
             Some(ahead) => reading.shown + ahead.as_secs_f64(),
             None => 0.0,
         };
-        format!("(UNIX_TIMESTAMP(SYSDATE(6)) <= {limit:.6})")
+        in_time(format_args!("{limit:.6}"))
     }
+}
+
+/// An expression that is 1 up to a moment on the server's clock.
+pub(super) fn in_time(limit: impl std::fmt::Display) -> String {
+    format!("(UNIX_TIMESTAMP(SYSDATE(6)) <= {limit})")
 }
 
 async fn reading(session: &mut Session, budget: Duration) -> Result<Reading, ServerError> {

@@ -63,13 +63,21 @@ struct Blue {
     stands: Stands,
 }
 
+/// What is asked of blue under the hold, in one round trip.
+pub(super) fn question(privileged_sessions: &str, position: &str) -> String {
+    format!("{privileged_sessions}; XA RECOVER; {position}")
+}
+
+/// Asked where nobody writes through read-only.
+pub(super) const NO_SESSIONS: &str = "SELECT 1 FROM DUAL WHERE FALSE";
+
 async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
     let doing = "read the fence position";
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
     // The sessions first: whatever they commit before they are seen is in the position that is read after them.
     let sessions = quiet::privileged_sessions(inner, blue.id());
-    let first = sessions.as_deref().unwrap_or("SELECT 1 FROM DUAL WHERE FALSE");
-    let question = format!("{first}; XA RECOVER; {}", stands::question(inner));
+    let first = sessions.as_deref().unwrap_or(NO_SESSIONS);
+    let question = question(first, &stands::question(inner));
     let sets = blue.batch(doing, &question, terms.budget).await?;
     let [sessions, prepared, stands @ ..] = &sets[..] else {
         return Err(blue.unexpected(doing, "too few result sets"));

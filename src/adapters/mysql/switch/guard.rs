@@ -1,20 +1,34 @@
 //! The guard: a procedure that sleeps on a session of its own and then makes blue writable, whatever became of bleen.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use mysql_async::Row;
 
-use super::sessions::end_session;
+use super::sessions::{end_session, end_statement};
 use super::stands;
-use super::{Inner, done, fence, refused};
+use super::{Inner, Settings, done, fence, refused};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::sql;
+use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::WhyKind;
 use crate::engine::ports::Terms;
+
+/// The statement that arms the guard.
+pub(super) fn call(settings: &Settings) -> String {
+    let caps = &settings.blue.caps;
+    let statements = [own_schema::writable_statement(caps), ""];
+    own_schema::guard_call(caps, settings.guard_seconds(), statements)
+}
+
+/// An expression that is 1 while that session is the guard.
+pub(super) fn alive(guard: impl Display) -> String {
+    format!("(IS_USED_LOCK('{GUARD_LOCK}') <=> {guard})")
+}
 
 /// Arms the guard. One left by an earlier run would open a later seal: it is ended and seen gone first.
 pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
@@ -40,8 +54,7 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     let number = session.id();
     let seconds = inner.settings.guard_seconds();
     // While the guard sleeps its session is not idle; `wait_timeout` does not count.
-    let statements = [own_schema::writable_statement(&server.caps), ""];
-    let call = own_schema::guard_call(&server.caps, seconds, statements);
+    let call = call(&inner.settings);
     let patience = Duration::from_secs_f64(seconds) + budget;
     *inner.sessions.guard_id.lock().await = Some(number);
     tokio::spawn(async move {
@@ -98,7 +111,7 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
     };
     let until = tokio::time::Instant::now() + terms.budget;
     // The order to end and the first look share a round trip.
-    let mut first = format!("KILL CONNECTION {number}; ");
+    let mut first = format!("{}; ", end_statement(number));
     loop {
         let seen = match sealed_at(inner, &mut blue, number, &first, terms.budget).await {
             // 1094: no such session. It has ended by itself; the look tells what that did.
@@ -126,18 +139,9 @@ pub(super) async fn sealed_at(
 ) -> Result<Seen, ServerError> {
     let doing = "see the guard gone and blue sealed";
     let caps = &inner.settings.blue.caps;
-    let list = sql::process_list(caps);
-    let persisted = if caps.can_persist() && caps.performance_schema {
-        "(SELECT COUNT(*) FROM performance_schema.persisted_variables \
-         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1'))"
-    } else {
-        "1"
-    };
     let question = format!(
-        "{first}SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
-         {flags} AND {persisted}; {position}",
-        flags = super::seal::sealed_expression(caps),
-        position = stands::question(inner),
+        "{first}{}",
+        sealed_question(caps, guard, &stands::question(inner))
     );
     let sets = blue.batch(doing, &question, budget).await?;
     let first = sets.first().and_then(|rows| rows.first());
@@ -157,10 +161,26 @@ pub(super) async fn sealed_at(
     })
 }
 
+/// Whether the guard's session is gone and the server sealed, in memory and persisted; and where it stands.
+pub(super) fn sealed_question(caps: &Capabilities, guard: impl Display, position: &str) -> String {
+    let list = sql::process_list(caps);
+    let persisted = if caps.can_persist() && caps.performance_schema {
+        "(SELECT COUNT(*) FROM performance_schema.persisted_variables \
+         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1'))"
+    } else {
+        "1"
+    };
+    format!(
+        "SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
+         {flags} AND {persisted}; {position}",
+        flags = super::seal::sealed_expression(caps),
+    )
+}
+
 /// Whether the guard is armed by this run, as an expression for the statement that seals.
 pub(super) async fn alive_expression(inner: &Inner) -> Result<String, ServerError> {
     match *inner.sessions.guard_id.lock().await {
-        Some(number) => Ok(format!("(IS_USED_LOCK('{GUARD_LOCK}') <=> {number})")),
+        Some(number) => Ok(alive(number)),
         None => Err(ServerError {
             side: Side::Blue,
             server: inner.settings.blue.target.address.to_string(),

@@ -9,6 +9,7 @@ use super::{Inner, LOCK_WAIT_SECONDS, answer, done, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{quote, sql};
+use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind};
 use crate::domain::outcome::WhyKind;
@@ -20,11 +21,21 @@ pub(super) fn lease(inner: &Inner, terms: Terms) -> String {
     let left = terms.deadline.map_or(inner.settings.deadline, |deadline| {
         deadline.saturating_duration_since(std::time::Instant::now())
     });
-    format!(
-        "SET SESSION wait_timeout = {}",
-        inner.settings.lease_seconds(left)
-    )
+    lease_statement(inner.settings.lease_seconds(left))
 }
+
+/// Sets the lease of the holding session.
+pub(super) fn lease_statement(seconds: u64) -> String {
+    format!("SET SESSION wait_timeout = {seconds}")
+}
+
+/// The batch that takes the hold: the lease, a bound for the wait, the hold itself.
+pub(super) fn batch(lease: &str, statement: &str) -> String {
+    format!("{lease}, lock_wait_timeout = {LOCK_WAIT_SECONDS}; {statement}")
+}
+
+/// Lets the writers go on.
+pub(super) const GIVE_UP: &str = "UNLOCK TABLES";
 
 pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let mut slot = inner.sessions.hold.lock().await;
@@ -33,10 +44,7 @@ pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     };
     let statement = statement(inner, session, terms).await?;
     let number = session.id();
-    let question = format!(
-        "{}, lock_wait_timeout = {LOCK_WAIT_SECONDS}; {statement}",
-        lease(inner, terms)
-    );
+    let question = batch(&lease(inner, terms), &statement);
     let mut granted = Box::pin(session.batch("take the hold", &question, terms.budget));
     let mut ended_selects = false;
     loop {
@@ -82,30 +90,42 @@ pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
 
 async fn statement(inner: &Inner, session: &mut Session, terms: Terms) -> Result<String, ServerError> {
     match inner.settings.hold {
-        HoldKind::Lock => Ok("FLUSH TABLES WITH READ LOCK".to_owned()),
+        HoldKind::Lock => Ok(LOCK.to_owned()),
         HoldKind::Tables => {
             let tables = application_tables(session, inner.settings.answer).await?;
             inner.set_locked_tables(tables.clone());
-            let list: Vec<String> = tables.iter().map(|t| format!("{t} READ")).collect();
-            Ok(format!("LOCK TABLES {}", list.join(", ")))
+            Ok(lock_tables(&tables))
         }
         HoldKind::Refuse => {
             let in_time = terms
                 .deadline
                 .map_or_else(|| "1".to_owned(), |d| inner.clocks.in_time(Side::Blue, d));
             let alive = super::guard::alive_expression(inner).await?;
-            let caps = &inner.settings.blue.caps;
-            let flag = if caps.super_read_only {
-                "super_read_only"
-            } else {
-                "read_only"
-            };
-            Ok(format!(
-                "SET GLOBAL {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {}",
-                super::seal::sealed_expression(caps)
-            ))
+            Ok(refuse(&inner.settings.blue.caps, &alive, &in_time))
         }
     }
+}
+
+/// The hold by the global read lock.
+pub(super) const LOCK: &str = "FLUSH TABLES WITH READ LOCK";
+
+/// The hold by the locks of these tables, given as quoted names.
+pub(super) fn lock_tables(tables: &[String]) -> String {
+    let list: Vec<String> = tables.iter().map(|t| format!("{t} READ")).collect();
+    format!("LOCK TABLES {}", list.join(", "))
+}
+
+/// The hold by read-only itself; both conditions as the server sees them.
+pub(super) fn refuse(caps: &Capabilities, alive: &str, in_time: &str) -> String {
+    let flag = if caps.super_read_only {
+        "super_read_only"
+    } else {
+        "read_only"
+    };
+    format!(
+        "SET GLOBAL {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {}",
+        super::seal::sealed_expression(caps)
+    )
 }
 
 fn first_is_one(sets: &[Vec<mysql_async::Row>]) -> bool {
@@ -223,9 +243,7 @@ pub(super) async fn give_up(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         && inner.settings.hold != HoldKind::Refuse
     {
         // Whatever it answers, the session is ended next.
-        let unlocked = session
-            .run("give up the hold", "UNLOCK TABLES", terms.budget)
-            .await;
+        let unlocked = session.run("give up the hold", GIVE_UP, terms.budget).await;
         tracing::debug!(?unlocked, "hold given up");
     }
     end(inner, terms).await

@@ -10,8 +10,10 @@ mod facts;
 mod fence;
 mod guard;
 mod hold;
+pub mod plan;
 mod promote;
 mod quiet;
+mod run_lock;
 mod seal;
 mod sessions;
 mod stands;
@@ -36,8 +38,9 @@ use crate::engine::ports::{Alarm, Pending, Servers, Terms};
 use crate::playbook::model::{Exec, GateQuery};
 
 pub use facts::Facts;
-pub use sessions::RunLockTaken;
+pub use run_lock::RunLock;
 use sessions::Sessions;
+pub use sessions::{RunLockTaken, holder as run_lock_holder};
 
 /// One side: where it is, and what it can do.
 #[derive(Debug, Clone)]

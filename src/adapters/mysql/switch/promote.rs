@@ -6,7 +6,7 @@ use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::quote;
 use crate::domain::capabilities::Capabilities;
-use crate::domain::ids::Side;
+use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::WhyKind;
 use crate::engine::ports::Terms;
@@ -23,12 +23,31 @@ fn statement(caps: &Capabilities, in_time: &str) -> String {
     }
 }
 
+/// Opens green in time and answers what its flags are then.
+pub(super) fn batch(caps: &Capabilities, in_time: &str) -> String {
+    format!(
+        "{}; SELECT {}, {}",
+        statement(caps, in_time),
+        accepts_expression(caps),
+        seal::sealed_expression(caps)
+    )
+}
+
+/// The epoch row, written only while green is open.
+pub(super) fn epoch_statement(caps: &Capabilities, run: &RunId, label: &str, fence: &str) -> String {
+    format!(
+        "{} HAVING {}",
+        own_schema::epoch_statement(run, label, fence),
+        accepts_expression(caps)
+    )
+}
+
 pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let caps = &inner.settings.green.caps;
     let Some(deadline) = terms.deadline else {
         return refused(WhyKind::Refused, "promote without a deadline");
     };
-    let statement = statement(caps, &inner.clocks.in_time(Side::Green, deadline));
+    let all = batch(caps, &inner.clocks.in_time(Side::Green, deadline));
     let mut slot = inner.sessions.promote.lock().await;
     let Some(session) = slot.as_mut() else {
         return Err(lost(
@@ -37,11 +56,6 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
             "the promoting session is gone",
         ));
     };
-    let all = format!(
-        "{statement}; SELECT {}, {}",
-        accepts_expression(caps),
-        seal::sealed_expression(caps)
-    );
     let sets = match session.batch("promote green", &all, terms.budget).await {
         Ok(sets) => sets,
         Err(e) if e.is_unknown() => return Err(e),
@@ -161,11 +175,7 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
 pub(super) async fn write_epoch(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let fence = inner.fence_file().map_or_else(String::new, |f| f.to_string());
     let label = inner.facts().green_label.clone();
-    let insert = own_schema::epoch_statement(&inner.settings.run, &label, &fence);
-    let guarded = format!(
-        "{insert} HAVING {}",
-        accepts_expression(&inner.settings.green.caps)
-    );
+    let guarded = epoch_statement(&inner.settings.green.caps, &inner.settings.run, &label, &fence);
     let mut green = inner.control(Side::Green, terms.budget).await?;
     green.run("write the epoch row", &guarded, terms.budget).await?;
     let (count,): (i64,) = green

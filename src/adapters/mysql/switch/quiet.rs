@@ -7,11 +7,36 @@ use super::{Inner, done, facts};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::survey::privileged;
+use crate::domain::guardrails::facts::PrivilegedAccount;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::Debt;
 use crate::domain::step::Step;
 use crate::engine::ports::Terms;
+
+/// Stops events, which privileged accounts' may write through read-only.
+pub(super) const STOP_SCHEDULER: &str = "SET GLOBAL event_scheduler = OFF";
+
+/// Starts them again.
+pub(super) const START_SCHEDULER: &str = "SET GLOBAL event_scheduler = ON";
+
+/// Locks or unlocks accounts (`LOCK`, `UNLOCK`), without a trace in the binlog.
+pub(super) fn accounts_statement(names: &[String], word: &str) -> String {
+    format!(
+        "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT {word}; SET SESSION sql_log_bin = 1",
+        names.join(", ")
+    )
+}
+
+/// The accounts that are locked for the switch, as quoted names. bleen's own stays open: it is needed to finish. Those
+/// locked already are not ours to unlock.
+pub(super) fn to_lock(privileged: &[PrivilegedAccount]) -> Vec<String> {
+    privileged
+        .iter()
+        .filter(|account| !account.own && !account.locked)
+        .map(|account| quote::account(&account.user, &account.host))
+        .collect()
+}
 
 pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let budget = terms.budget;
@@ -22,12 +47,8 @@ pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerE
     let scheduler = inner.facts().event_scheduler.clone();
     if scheduler == "ON" {
         let mut blue = inner.control(Side::Blue, budget).await?;
-        blue.run(
-            "stop the event scheduler",
-            "SET GLOBAL event_scheduler = OFF",
-            budget,
-        )
-        .await?;
+        blue.run("stop the event scheduler", STOP_SCHEDULER, budget)
+            .await?;
     }
     done()
 }
@@ -35,23 +56,14 @@ pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerE
 /// Accounts that write through read-only may not log in until the switch is confirmed; their open sessions are ended
 /// under the hold. The locks are not written to the binlog: green's accounts stay as they are.
 async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
-    // bleen's own account stays open: it is needed to finish. Those locked already are not ours to unlock.
-    let names: Vec<String> = inner
-        .privileged
-        .iter()
-        .filter(|account| !account.own && !account.locked)
-        .map(|account| quote::account(&account.user, &account.host))
-        .collect();
+    let names = to_lock(&inner.privileged);
     if names.is_empty() {
         return Ok(());
     }
     inner.facts().locked_accounts.clone_from(&names);
     facts::renew(inner, "quiet", budget).await?;
     let mut blue = inner.control(Side::Blue, budget).await?;
-    let sql = format!(
-        "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT LOCK; SET SESSION sql_log_bin = 1",
-        names.join(", ")
-    );
+    let sql = accounts_statement(&names, "LOCK");
     blue.run("lock the accounts that write through read-only", &sql, budget)
         .await
 }
@@ -72,7 +84,7 @@ pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, Serv
     let mut left = Vec::new();
     let mut blue = inner.control(Side::Blue, budget).await?;
     if scheduler == "ON" {
-        let sql = "SET GLOBAL event_scheduler = ON";
+        let sql = START_SCHEDULER;
         if let Err(e) = blue.run("start the event scheduler", sql, budget).await {
             if e.is_unknown() {
                 return Err(e);
@@ -84,10 +96,7 @@ pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, Serv
         }
     }
     if !locked.is_empty() {
-        let sql = format!(
-            "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT UNLOCK; SET SESSION sql_log_bin = 1",
-            locked.join(", ")
-        );
+        let sql = accounts_statement(&locked, "UNLOCK");
         if let Err(e) = blue
             .run("unlock the accounts that write through read-only", &sql, budget)
             .await

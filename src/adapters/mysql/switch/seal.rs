@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::facts::Persisted;
 use super::{Inner, done, guard, hold, lost, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema;
@@ -36,20 +37,25 @@ fn flag(caps: &Capabilities) -> (&'static str, &'static str) {
     )
 }
 
+/// The statement that seals while both conditions hold as the server sees them, and what it answers.
+pub(super) fn statement(caps: &Capabilities, alive: &str, in_time: &str) -> String {
+    let (scope, flag) = flag(caps);
+    format!(
+        "SET {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
+        sealed = sealed_expression(caps)
+    )
+}
+
 /// Seals only if the guard is alive and the deadline has not passed, both as the server itself sees them in the same
 /// statement; else it leaves the flag as it is.
 pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let caps = &inner.settings.blue.caps;
-    let (scope, flag) = flag(caps);
     let alive = guard::alive_expression(inner).await?;
     let in_time = terms.deadline.map_or_else(
         || "1".to_owned(),
         |d: Instant| inner.clocks.in_time(Side::Blue, d),
     );
-    let statement = format!(
-        "SET {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
-        sealed = sealed_expression(caps)
-    );
+    let statement = statement(caps, &alive, &in_time);
     let sets = match inner.settings.hold {
         // 1192: a session that has locked tables cannot set read-only. The control session does, and whether the hold
         // lasted is seen by the position, which the disarm reads again.
@@ -121,13 +127,12 @@ pub(super) async fn green_is_free(inner: &Inner, terms: Terms) -> Result<Option<
 /// while the run lock is still ours.
 pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let caps = &inner.settings.blue.caps;
-    let read_back = format!("SELECT {}", sealed_expression(caps));
-    let put_back = put_back_persisted(inner);
+    let before = inner.facts().blue_persisted.clone();
     let mut slot = inner.sessions.hold.lock().await;
     let sets = match slot.as_mut() {
         Some(session) if !session.is_spent() && inner.settings.hold != HoldKind::Tables => {
             let open = own_schema::writable_statement(caps);
-            let all = format!("{}; {open}; {put_back}{read_back}", hold::lease(inner, terms));
+            let all = format!("{}; {}", hold::lease(inner, terms), opening(caps, open, &before));
             session.batch("open blue again", &all, terms.budget).await?
         }
         _ => {
@@ -141,12 +146,8 @@ pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, Server
                 "SELECT EXP(IF({ours}, 0, 1000)); {}",
                 own_schema::writable_statement(caps)
             );
-            blue.batch(
-                "open blue again",
-                &format!("{open}; {put_back}{read_back}"),
-                terms.budget,
-            )
-            .await?
+            blue.batch("open blue again", &opening(caps, &open, &before), terms.budget)
+                .await?
         }
     };
     let sealed = sets
@@ -163,12 +164,20 @@ pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, Server
     }
 }
 
+/// The statements that open a sealed server with `open`, make what is persisted as it was, and read the flags back.
+pub(super) fn opening(caps: &Capabilities, open: &str, before: &Persisted) -> String {
+    format!(
+        "{open}; {}SELECT {}",
+        put_back_persisted(caps, before),
+        sealed_expression(caps)
+    )
+}
+
 /// The statements that make what is persisted as it was before, each ended by `; `.
-fn put_back_persisted(inner: &Inner) -> String {
-    if !inner.settings.blue.caps.persist {
+fn put_back_persisted(caps: &Capabilities, before: &Persisted) -> String {
+    if !caps.persist {
         return String::new();
     }
-    let before = inner.facts().blue_persisted.clone();
     let one = |name: &str, value: &Option<String>| match value {
         Some(value) => format!("SET PERSIST_ONLY {name} = {}; ", quote::text(value)),
         None => format!("RESET PERSIST IF EXISTS {name}; "),

@@ -220,6 +220,26 @@ async fn control(
     budget: Duration,
 ) -> Result<Control, OpenError> {
     let mut session = open(server, run, "control", budget).await?;
+    let lock = take_lock(server, &mut session, run, take_from_silent, budget).await?;
+    Ok(Control {
+        session: Mutex::new(session),
+        lock: Mutex::new(LockOwner {
+            id: lock.id(),
+            session: Some(lock),
+        }),
+        lock_lost: AtomicBool::new(false),
+    })
+}
+
+/// Takes the run lock of a side on a session of its own. `asking` looks for who holds it, and ends a silent holder's
+/// session if that is wanted.
+pub(super) async fn take_lock(
+    server: &Server,
+    asking: &mut Session,
+    run: &RunId,
+    take_from_silent: bool,
+    budget: Duration,
+) -> Result<Session, OpenError> {
     let mut lock = open(server, run, "lock", budget).await?;
     let idle = format!("SET SESSION wait_timeout = {LOCK_IDLE_SECONDS}");
     lock.run("keep the run lock's session alive", &idle, budget)
@@ -233,25 +253,17 @@ async fn control(
             )
             .await?;
         if got == Some(1) {
-            let id = lock.id();
-            return Ok(Control {
-                session: Mutex::new(session),
-                lock: Mutex::new(LockOwner {
-                    id,
-                    session: Some(lock),
-                }),
-                lock_lost: AtomicBool::new(false),
-            });
+            return Ok(lock);
         }
-        let Some(taken) = holder(server, &mut session, budget).await? else {
+        let Some(taken) = holder(server, asking, budget).await? else {
             continue;
         };
         if !try_again || taken.silent < SILENT_SECONDS {
             return Err(taken.into());
         }
-        end_session(&mut session, server, taken.session, budget).await?;
+        end_session(asking, server, taken.session, budget).await?;
     }
-    let taken = holder(server, &mut session, budget).await?;
+    let taken = holder(server, asking, budget).await?;
     Err(taken
         .unwrap_or(RunLockTaken {
             side: server.target.side,
@@ -262,8 +274,11 @@ async fn control(
         .into())
 }
 
-/// Who holds the run lock on a server, if anybody does.
-pub(super) async fn holder(
+/// Who holds the run lock on a server, if anybody does. Reads only.
+///
+/// # Errors
+/// Any [`Cause`].
+pub async fn holder(
     server: &Server,
     session: &mut Session,
     budget: Duration,
@@ -285,6 +300,11 @@ pub(super) async fn holder(
         }))
 }
 
+/// The statement that ends a session.
+pub(super) fn end_statement(number: impl std::fmt::Display) -> String {
+    format!("KILL CONNECTION {number}")
+}
+
 /// Ends a session and waits until it is gone. One that is gone already is fine.
 ///
 /// # Errors
@@ -297,10 +317,7 @@ pub(super) async fn end_session(
     budget: Duration,
 ) -> Result<(), ServerError> {
     let doing = format!("end session {number} and see it gone");
-    match session
-        .run(&doing, &format!("KILL CONNECTION {number}"), budget)
-        .await
-    {
+    match session.run(&doing, &end_statement(number), budget).await {
         // 1094: no such thread.
         Err(e) if e.code() != Some(1094) => return Err(e),
         _ => {}

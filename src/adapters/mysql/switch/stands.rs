@@ -3,7 +3,7 @@
 
 use mysql_async::Row;
 
-use super::Inner;
+use super::{Inner, Settings};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{columns, sql};
@@ -19,8 +19,13 @@ pub(super) struct Stands {
 
 /// Two statements; the answer is two result sets.
 pub(super) fn question(inner: &Inner) -> String {
-    let caps = &inner.settings.blue.caps;
-    let executed = match inner.settings.position_kind() {
+    question_of(&inner.settings)
+}
+
+/// As [`question`], for a plan.
+pub(super) fn question_of(settings: &Settings) -> String {
+    let caps = &settings.blue.caps;
+    let executed = match settings.position_kind() {
         PositionKind::GtidSet => "SELECT @@GLOBAL.gtid_executed",
         PositionKind::GtidList => "SELECT @@GLOBAL.gtid_binlog_pos",
         PositionKind::File => "SELECT ''",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{identity, tables::READ_SCHEMA};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::normal::objects::{ObjectName, Properties, flatten};
-use crate::domain::guardrails::{Finding, Survey, finding::Findings};
+use crate::domain::guardrails::{Finding, Scope, Survey, finding::Findings};
 use crate::domain::ids::Side;
 use crate::domain::server::Version;
 
@@ -31,6 +31,18 @@ pub fn schema_diff(survey: &Survey) -> Vec<Finding> {
     };
     let on_blue = flatten(blue, &blue_id.version);
     let on_green = flatten(green, &green_id.version);
+    // An empty green is filled by replication, if blue has its whole history: `purged`, and the plan of the channel, ask.
+    let before_following = matches!(survey.scope, Scope::Doctor | Scope::Prepare);
+    if before_following && on_green.is_empty() && !on_blue.is_empty() {
+        found.ok(
+            Side::Green,
+            format!(
+                "green is empty: {} objects would come with blue's binlog",
+                on_blue.len()
+            ),
+        );
+        return found.done();
+    }
     let mut count = 0_usize;
     for (name, mine) in &on_blue {
         let Some(theirs) = on_green.get(name) else {

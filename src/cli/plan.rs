@@ -1,0 +1,151 @@
+//! `bleen plan`: every statement of the run, in order, with its undo; changes nothing.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::Global;
+use super::error::CliError;
+use super::exit::Ending;
+use super::pair::{self, Pair, SECRET};
+use super::prepare::{is_prepared, switched_by};
+use super::switch::{self, Done};
+use super::{guardrails, playbook_file, reporting, status};
+use crate::adapters::mysql::prepare::Preparation;
+use crate::adapters::mysql::switch::plan;
+use crate::adapters::targets;
+use crate::domain::guardrails::{Scope, Severity};
+use crate::domain::ids::Side;
+use crate::domain::step::Step;
+use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
+use crate::engine::prepare::Preparing;
+use crate::playbook::Playbook;
+
+/// Runs the command.
+///
+/// # Errors
+/// Everything that keeps it from looking: the playbook, a password, a server.
+pub fn run(path: &Path, global: &Global) -> Result<Ending, CliError> {
+    let playbook = playbook_file::read(path)?;
+    super::wait_for(async {
+        let (events, _, reporting) = reporting::begin(global.output);
+        let ended = plan(&playbook, &events).await;
+        reporting::end(events, reporting, "plan", &ended).await;
+        ended.map(|done| done.ending)
+    })
+}
+
+async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
+    events.say(EventKind::Started {
+        schema_version: SCHEMA_VERSION,
+        run: String::new(),
+        command: "plan".to_owned(),
+        pair: playbook.name.clone(),
+    });
+    let mut pair = pair::open(playbook, events).await?;
+    status::warn_of_unfinished(playbook, &mut pair, events).await?;
+    let mut blocking = Vec::new();
+    if let Some(run) = switched_by(&mut pair).await? {
+        blocking.push(format!("the pair was switched by run {run}: green serves"));
+    }
+    // What the doctor asks and what preparing asks: a plan is ready if both would go on.
+    for scope in [Scope::Doctor, Scope::Prepare] {
+        let examination = guardrails::ask(playbook, &mut pair, scope, None).await?;
+        for finding in examination.findings.iter().filter(|f| f.severity != Severity::Ok) {
+            if scope == Scope::Doctor || finding.blocks() {
+                events.finding(finding);
+            }
+        }
+        for line in guardrails::blocking(&examination) {
+            if !blocking.contains(&line) {
+                blocking.push(line);
+            }
+        }
+    }
+    if is_prepared(&mut pair).await? {
+        events.note("green follows blue already: nothing is prepared again");
+    } else {
+        preparing(playbook, &pair, events, &mut blocking).await?;
+    }
+    let (hold, why) = switch::choose_hold(playbook, &mut pair).await?;
+    events.note(format!("hold: {}, {why}", hold.as_str()));
+    let run = pair::new_run();
+    let settings = switch::settings(playbook, &pair, &run, hold);
+    let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;
+    for planned in statements {
+        events.say(EventKind::Planned {
+            step: planned.step,
+            side: planned.side,
+            statement: planned.statement,
+            undo: planned.undo,
+        });
+    }
+    let ending = if blocking.is_empty() {
+        Ending::Done
+    } else {
+        Ending::NotReady
+    };
+    Ok(Done {
+        ending,
+        result: json!({
+            "pair": playbook.name,
+            "playbook": playbook.hash(),
+            "hold": hold.as_str(),
+            "hold_why": why,
+            "blocking": blocking,
+        }),
+    })
+}
+
+/// The changes that `prepare` would make, and what waiting means.
+async fn preparing(
+    playbook: &Playbook,
+    pair: &Pair,
+    events: &Events,
+    blocking: &mut Vec<String>,
+) -> Result<(), CliError> {
+    let whose = format!(
+        "the password of the replication account {}",
+        playbook.replication.user
+    );
+    let (blue, green) = (pair.blue.target.clone(), pair.green.target.clone());
+    let request = targets::prepare_request(pair::new_run(), blue, green, playbook, SECRET)
+        .await
+        .map_err(|e| CliError::secret(&whose, &e))?;
+    let mut preparation = Preparation::new(request, Box::new(|_| Ok(())), Box::new(|_, _| ()));
+    match preparation.plan().await {
+        Ok(changes) => {
+            for change in changes.into_iter().filter(|c| c.sql != "DO 0") {
+                events.say(EventKind::Planned {
+                    step: Step::Follow,
+                    side: Some(change.side),
+                    statement: change.sql,
+                    undo: (!change.undo.is_empty()).then(|| change.undo.join("; ")),
+                });
+            }
+        }
+        Err(why) => {
+            events.warn(why.to_string());
+            blocking.push(why.to_string().lines().next().unwrap_or_default().to_owned());
+        }
+    }
+    for finding in preparation.findings() {
+        events.warn(finding.clone());
+    }
+    if playbook.replication.relax_green {
+        match preparation.plan_relaxed().await {
+            Ok(changes) => {
+                for change in changes {
+                    events.say(EventKind::Planned {
+                        step: Step::CatchUp,
+                        side: Some(Side::Green),
+                        statement: format!("{} (only if green falls behind)", change.sql),
+                        undo: Some(change.undo.join("; ")),
+                    });
+                }
+            }
+            Err(why) => events.warn(why.to_string()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! The commands on real pairs, as a person runs them: what they say, what they leave, how they end.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that stops says where")]
+
+mod support;
+
+use bleen::domain::ids::Side;
+use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
+use support::{Operator, fingerprint, is_writable};
+
+const DATA: &str = "CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v INT) ENGINE=InnoDB; \
+                    INSERT INTO shop.t VALUES (1, 1), (2, 2)";
+
+async fn pair(blue: ServerKind, green: ServerKind) -> SandboxPair {
+    let pair = SandboxPair::start(blue, green, &PairOptions::default())
+        .await
+        .unwrap();
+    pair.blue.run(&[DATA]).await.unwrap();
+    pair
+}
+
+/// Everything but the application's own schema, which is green's copy and stays.
+fn without_data(fingerprint: &str) -> String {
+    fingerprint
+        .replace("\"shop\"", "")
+        .replace(", ,", ",")
+        .replace(", ]", "]")
+}
+
+/// The plan has every step that changes something, in the protocol's order, and no password.
+async fn plans(operator: &Operator) {
+    let plan = operator.run("plan", &["--output", "json"]).await;
+    assert_eq!(plan.code, 0, "{plan}");
+    let planned: Vec<serde_json::Value> = plan
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["type"] == "planned")
+        .collect();
+    let mut steps: Vec<&str> = planned.iter().map(|p| p["step"].as_str().unwrap()).collect();
+    steps.dedup();
+    steps.retain(|step| *step != "quiet");
+    let expected = [
+        "follow", "ready", "arm", "hold", "fence", "drain", "seal", "disarm", "promote", "release", "confirm",
+    ];
+    assert_eq!(steps, expected, "{plan}");
+    let of = |step: &str| {
+        let found = planned.iter().find(|p| p["step"] == step).unwrap();
+        (
+            found["statement"].as_str().unwrap(),
+            found["undo"].as_str().unwrap_or_default(),
+        )
+    };
+    assert!(of("hold").0.contains("FLUSH TABLES WITH READ LOCK") && of("hold").1.contains("UNLOCK TABLES"));
+    assert!(of("drain").0.contains("<fence position>"), "{plan}");
+    assert!(of("seal").1.contains("read_only = 0"), "{plan}");
+    assert!(of("promote").0.contains("<deadline on green's clock>"), "{plan}");
+    assert!(plan.stdout.contains("PASSWORD = '********'"), "{plan}");
+    assert_eq!(plan.result()["hold"], "lock");
+}
+
+async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind) {
+    let pair = pair(blue, green).await;
+    let operator = Operator::of(&pair, |text| text);
+    let before = (
+        fingerprint(&pair, Side::Blue).await,
+        fingerprint(&pair, Side::Green).await,
+    );
+
+    let doctor = operator.run("doctor", &[]).await;
+    assert_eq!(doctor.code, 0, "{doctor}");
+    let status = operator.run("status", &["--output", "json"]).await;
+    assert!(
+        status.result()["state"]
+            .as_str()
+            .unwrap()
+            .starts_with("not prepared"),
+        "{status}"
+    );
+    plans(&operator).await;
+    assert_eq!(fingerprint(&pair, Side::Blue).await, before.0);
+    assert_eq!(fingerprint(&pair, Side::Green).await, before.1);
+
+    let prepared = operator.run("prepare", &[]).await;
+    assert_eq!(prepared.code, 0, "{prepared}");
+    assert!(!is_writable(&pair, Side::Green).await);
+
+    let status = operator.run("status", &["--output", "json"]).await;
+    assert_eq!(status.code, 0, "{status}");
+    let seen = status.result();
+    assert_eq!(seen["writable"], "blue", "{status}");
+    assert!(
+        seen["state"].as_str().unwrap().starts_with("prepared by run"),
+        "{status}"
+    );
+    assert!(seen["behind"].as_str().unwrap().starts_with("0 "), "{status}");
+    assert_eq!(seen["run_lock"], "free");
+
+    let watch = operator
+        .run("watch", &["--for", "3s", "--every", "200ms", "--output", "json"])
+        .await;
+    assert_eq!(watch.code, 0, "{watch}");
+    let lags: Vec<f64> = watch
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["type"] == "lag" && event["blue_writable"] == true)
+        .filter_map(|event| event["lag_ms"].as_f64())
+        .collect();
+    assert!(lags.len() >= 3, "{watch}");
+
+    // Twice is no harm, and what it records comes off again.
+    let again = operator.run("prepare", &[]).await;
+    assert_eq!(again.code, 0, "{again}");
+
+    // Another machine: no journal there.
+    let another = Operator::of(&pair, |text| text);
+    let back = another.run("rollback", &[]).await;
+    assert_eq!(back.code, 0, "{back}");
+    assert_eq!(fingerprint(&pair, Side::Blue).await, before.0);
+    assert_eq!(
+        without_data(&fingerprint(&pair, Side::Green).await),
+        without_data(&before.1)
+    );
+    let nothing = operator.run("rollback", &["--output", "json"]).await;
+    assert_eq!(
+        (nothing.code, &nothing.result()["undone"]),
+        (0, &0.into()),
+        "{nothing}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_prepares_and_rolls_back() {
+    prepares_and_rolls_back(ServerKind::MySql97, ServerKind::MySql97).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_prepares_and_rolls_back() {
+    prepares_and_rolls_back(ServerKind::MariaDb1011, ServerKind::MariaDb118).await;
+}
+
+async fn prepares_and_switches(blue: ServerKind, green: ServerKind) {
+    let pair = pair(blue, green).await;
+    let operator = Operator::of(&pair, |text| text);
+    let unconfirmed = operator.run("run", &[]).await;
+    assert_eq!(unconfirmed.code, 6, "{unconfirmed}");
+    assert!(
+        unconfirmed.stderr.contains("nothing has changed"),
+        "{unconfirmed}"
+    );
+    assert!(is_writable(&pair, Side::Green).await);
+
+    let switched = operator
+        .run("run", &["--confirm", "shop", "--output", "json"])
+        .await;
+    assert_eq!(switched.code, 0, "{switched}");
+    assert_eq!(switched.result()["outcome"], "switched", "{switched}");
+    let status = operator.run("status", &["--output", "json"]).await;
+    let seen = status.result();
+    assert_eq!((status.code, &seen["writable"]), (0, &"green".into()), "{status}");
+    assert!(
+        seen["state"].as_str().unwrap().starts_with("switched by run"),
+        "{status}"
+    );
+    assert_eq!(seen["unfinished_run"], serde_json::Value::Null, "{status}");
+
+    // There is no way back by undoing what was prepared, and nothing to prepare.
+    for command in ["rollback", "prepare"] {
+        let refused = operator.run(command, &[]).await;
+        assert_eq!(refused.code, 2, "{refused}");
+        assert!(refused.stdout.contains("was switched by run"), "{refused}");
+        assert!(is_writable(&pair, Side::Green).await && !is_writable(&pair, Side::Blue).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_prepares_and_switches() {
+    prepares_and_switches(ServerKind::MySql97, ServerKind::MySql97).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_with_data_of_its_own_is_refused_and_told_how_to_seed() {
+    let pair = pair(ServerKind::MySql97, ServerKind::MySql97).await;
+    pair.green.run(&["CREATE DATABASE stray"]).await.unwrap();
+    let operator = Operator::of(&pair, |text| text);
+    let before = (
+        fingerprint(&pair, Side::Blue).await,
+        fingerprint(&pair, Side::Green).await,
+    );
+    let refused = operator.run("prepare", &[]).await;
+    assert_eq!(refused.code, 2, "{refused}");
+    assert!(refused.stdout.contains("errant-transactions"), "{refused}");
+    assert!(refused.stderr.contains("mysqldump"), "{refused}");
+    assert!(refused.stderr.contains("nothing has changed"), "{refused}");
+    let after = (
+        fingerprint(&pair, Side::Blue).await,
+        fingerprint(&pair, Side::Green).await,
+    );
+    assert_eq!(after, before);
+}
+
+/// Ctrl-C while green is waited for: everything is put back, and the exit code says that blue serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn preparing_that_is_interrupted_is_undone() {
+    let pair = pair(ServerKind::MySql97, ServerKind::MySql97).await;
+    let operator = Operator::of(&pair, |text| text.replace("observe: 1s", "observe: 60s"));
+    let before = (
+        fingerprint(&pair, Side::Blue).await,
+        fingerprint(&pair, Side::Green).await,
+    );
+    let child = operator
+        .command("prepare", &["--output", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let id = i32::try_from(child.id()).unwrap();
+    // Waits for what it waits for: green follows when it is a read-only replica.
+    for _ in 0..600 {
+        if !is_writable(&pair, Side::Green).await
+            && !fingerprint(&pair, Side::Green).await.ends_with(" 0 channels")
+        {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let second = operator.run("prepare", &[]).await;
+    assert_eq!(second.code, 75, "{second}");
+    let pid = rustix::process::Pid::from_raw(id).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("everything was put back"), "{said}");
+    assert_eq!(fingerprint(&pair, Side::Blue).await, before.0);
+    assert_eq!(
+        without_data(&fingerprint(&pair, Side::Green).await),
+        without_data(&before.1)
+    );
+}
