@@ -168,6 +168,18 @@ mod tests {
         assert_eq!(leading_words("(select 1)", 1), ["SELECT"]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_stands_in_quotes_is_never_shown(before in "[a-z (=,]{0,20}", secret in "[A-Z0-9\\\\']{1,20}", quote in "['\"]") {
+            // Written as a server takes it: backslashes and quotes doubled.
+            let inside = secret.replace('\\', "\\\\").replace(&quote, &quote.repeat(2));
+            let shown = masked(&format!("{before}{quote}{inside}{quote} end"));
+            for character in secret.chars().filter(char::is_ascii_alphanumeric) {
+                proptest::prop_assert!(!shown.contains(character), "{shown}");
+            }
+        }
+    }
+
     #[test]
     fn long_lists_are_cut_and_counted() {
         assert_eq!(sample(&["a", "b"]), "a, b");

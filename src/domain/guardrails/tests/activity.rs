@@ -105,6 +105,16 @@ pub(super) fn cases() -> Vec<Case> {
                 transaction(s, 10, 11_000, 0);
             },
         ),
+        fine(MySql, Hold, Id::LONG_STATEMENTS, |s| {
+            let mut commit = session(10, "Query", 60, "INSERT INTO t VALUES (1)");
+            commit.state = "waiting for handler commit".into();
+            s.blue.sessions = Known::Known(vec![commit]);
+        }),
+        stop(MariaDb, Hold, Id::LONG_STATEMENTS, "100ms: COMMIT", |s| {
+            let mut commit = session(10, "Query", 100, "COMMIT");
+            commit.state = "Commit".into();
+            s.blue.sessions = Known::Known(vec![commit]);
+        }),
         stop(MySql, Hold, Id::LONG_TRANSACTIONS, "changed 200000 rows", |s| {
             transaction(s, 10, 1_000, 200_000)
         }),
@@ -254,6 +264,13 @@ pub(super) fn cases() -> Vec<Case> {
             if let Known::Known(events) = &mut s.blue.events {
                 events[0].enabled = true;
             }
+        }),
+        fine(MariaDb, Hold, Id::BACKUP_RUNNING, |s| {
+            runs(s, 1, "SELECT SQL_NO_CACHE a FROM t")
+        }),
+        stop(MySql, Hold, Id::LONG_STATEMENTS, "DELETE", |s| {
+            // An event at work shows as connecting.
+            s.blue.sessions = Known::Known(vec![session(10, "Connect", 500, "DELETE FROM t")]);
         }),
     ]
 }
