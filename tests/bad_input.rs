@@ -109,7 +109,7 @@ async fn a_server_without_tls_where_tls_is_required() {
     let required = |text: String| text.replacen("green:\n", "green:\n  tls: required\n", 1);
     let words = [
         "green (127.0.0.1",
-        "Client asked for SSL",
+        "TLS",
         "check the `tls`",
         "nothing has changed",
     ];

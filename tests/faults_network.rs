@@ -100,10 +100,14 @@ async fn broken(wired: &Wired, side: Side, network: Network, step: &str, expecte
     let began = Instant::now();
     let watch = wired.scene.watch().await;
     let operator = wired.operator();
-    let run = operator.switch_to(&format!("{step}.after=pause:300"), step).await;
+    let run = operator
+        .switch_to(&format!("{step}.after=pause:1000"), step)
+        .await;
     wired.proxy(side).set(network);
-    // Without green the disarm is reached and promote not: both are read-only until the way is back (I3).
-    let held = !(step == "disarm" || step == "promote" || (step == "seal" && side == Side::Green));
+    // With green drained, seal and disarm need no answer of it and promote does: both sides are read-only until the way
+    // is back, which is I3's exception.
+    let sealed_without_green = side == Side::Green && (step == "drain" || step == "seal");
+    let held = !(step == "disarm" || step == "promote" || sealed_without_green);
     if held {
         watch.blue_goes_on(&case, wired.plan().bound()).await;
     } else {
@@ -126,7 +130,9 @@ async fn gone(wired: &Wired, side: Side, step: &str, words: &[&str], resumed: Ex
     let case = format!("way to {side} gone for good after {step}");
     let watch = wired.scene.watch().await;
     let operator = wired.operator();
-    let run = operator.switch_to(&format!("{step}.after=pause:300"), step).await;
+    let run = operator
+        .switch_to(&format!("{step}.after=pause:1000"), step)
+        .await;
     wired.proxy(side).set(Network::Cut);
     if step != "disarm" {
         watch.blue_goes_on(&case, wired.plan().bound()).await;
@@ -181,7 +187,7 @@ async fn breaks(kind: Kind) {
             ("seal", Network::Silent),
             ("disarm", Network::Cut),
         ] {
-            let sealed = step == "seal" || step == "disarm";
+            let sealed = step == "drain" || step == "seal" || step == "disarm";
             let expected = if sealed { ROLLED_BACK } else { RELEASED };
             broken(&wired, Side::Green, network, step, expected).await;
         }

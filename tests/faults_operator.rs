@@ -143,17 +143,23 @@ async fn guard_query_killed(scene: &Scene, step: &str, outcome: &str) {
 async fn prepared_xa(scene: &Scene) {
     let operator = once(scene);
     let watch = scene.watch().await;
-    let mut run = operator.switch("hold.before=pause:400");
-    run.step_done("arm", SOON).await;
-    let mut conn = scene.blue.connect(SOON).await.unwrap();
-    for statement in [
-        "XA START 'x'",
-        "INSERT INTO shop.notes VALUES (10, 'xa')",
-        "XA END 'x'",
-        "XA PREPARE 'x'",
-    ] {
-        conn.query_drop(statement).await.unwrap();
-    }
+    let (run, mut conn) = operator
+        .switch_with(
+            async || {
+                let mut conn = scene.blue.connect(SOON).await.unwrap();
+                for statement in [
+                    "XA START 'x'",
+                    "INSERT INTO shop.notes VALUES (10, 'xa')",
+                    "XA END 'x'",
+                    "XA PREPARE 'x'",
+                ] {
+                    conn.query_drop(statement).await.unwrap();
+                }
+                conn
+            },
+            async |mut conn| conn.query_drop("XA ROLLBACK 'x'").await.unwrap(),
+        )
+        .await;
     let ended = run.end(SOON).await;
     ended.expect("released", 3);
     assert!(ended.why().contains("xa-prepared"), "{}", ended.why());
@@ -193,10 +199,9 @@ async fn writes_through(scene: &mut Scene) {
     // Refused: it has logged in after the gates were asked, and only the hold finds it.
     let watch = scene.watch().await;
     let operator = once(scene);
-    let mut run = operator.switch("hold.before=pause:400,hold.after=pause:300");
-    run.step_done("arm", SOON).await;
-    let conn = open().await.unwrap();
-    run.step_done("hold", SOON).await;
+    let (run, conn) = operator
+        .switch_with(async || open().await.unwrap(), async |conn| drop(conn))
+        .await;
     let writer = write(conn, 20);
     let ended = run.end(SOON).await;
     ended.expect("released", 3);

@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bleen::domain::ids::Side;
 use bleen::sandbox::writable_sides;
 use mysql_async::Conn;
@@ -47,9 +49,9 @@ fn with(scene: &Scene, switch: &str) -> Operator {
 async fn deadline_missed(scene: &Scene) {
     let operator = once(scene);
     let watch = scene.watch().await;
-    let mut run = operator.switch("hold.before=pause:400");
-    run.step_done("arm", SOON).await;
-    let locker = stuck(scene).await;
+    let (run, locker) = operator
+        .switch_with(async || stuck(scene).await, async |locker| drop(locker))
+        .await;
     let ended = run.end(SOON).await;
     ended.expect("released", 3);
     let why = ended.why();
@@ -75,9 +77,13 @@ async fn deadline_missed(scene: &Scene) {
 async fn applier_stopped(scene: &Scene) {
     let operator = once(scene);
     let watch = scene.watch().await;
-    let mut run = operator.switch("hold.before=pause:400");
-    run.step_done("arm", SOON).await;
-    scene.pair.green.run(&[scene.kind.stop_applier()]).await.unwrap();
+    let green = &scene.pair.green;
+    let (run, ()) = operator
+        .switch_with(
+            async || green.run(&[scene.kind.stop_applier()]).await.unwrap(),
+            async |()| green.run(&[scene.kind.start_applier()]).await.unwrap(),
+        )
+        .await;
     let ended = run.end(SOON).await;
     ended.expect("released", 3);
     assert!(ended.why().contains("applier-stopped"), "{}", ended.why());
@@ -91,28 +97,37 @@ async fn applier_stopped(scene: &Scene) {
     );
 }
 
-/// Green dies, or is restarted in order, while it is waited for.
-async fn green_down_under_drain(scene: &Scene, killed: bool) {
-    let case = if killed {
-        "green killed under the drain"
-    } else {
-        "green restarted under the drain"
-    };
+/// Green dies while it is waited for.
+async fn green_killed_under_drain(scene: &Scene) {
+    let case = "green killed under the drain";
     let operator = once(scene);
     let watch = scene.watch().await;
-    let mut run = operator.switch("hold.before=pause:400");
-    run.step_done("arm", SOON).await;
-    let locker = stuck(scene).await;
+    let (mut run, locker) = operator
+        .switch_with(async || stuck(scene).await, async |locker| drop(locker))
+        .await;
     run.step_done("fence", SOON).await;
-    if killed {
-        scene.pair.green.kill().unwrap();
-    } else {
-        scene.pair.green.stop().await.unwrap();
-    }
+    scene.pair.green.kill().unwrap();
     drop(locker);
     watch.blue_goes_on(case, scene.plan().bound()).await;
     scene.pair.green.start_again().await.unwrap();
     run.end(SOON * 2).await.expect("released", 3);
+    scene.check(case, watch, Side::Blue).await;
+}
+
+/// Green is restarted in order before it is waited for: it comes back read-only.
+async fn green_restarted_before_drain(scene: &Scene) {
+    let case = "green restarted before the drain";
+    let plan = Plan {
+        attempts: 1,
+        deadline: Duration::from_secs(6),
+        ..scene.plan()
+    };
+    let operator = Operator::new(&scene.pair, &plan);
+    let watch = scene.watch().await;
+    let run = operator.switch_to("fence.after=pause:5000", "fence").await;
+    scene.pair.green.restart().await.unwrap();
+    run.end(SOON * 2).await.expect("released", 3);
+    watch.blue_goes_on(case, plan.bound()).await;
     scene.check(case, watch, Side::Blue).await;
 }
 
@@ -254,20 +269,22 @@ async fn open_transaction(scene: &Scene) {
 
 async fn all(kind: Kind) {
     let first = async {
-        let mut scene = Scene::new(kind).await;
+        let scene = Scene::new(kind).await;
         if kind == Kind::MariaDb {
             // What cannot be persisted stands in the option file, as the guardrail `restart-writable` asks.
-            in_option_file(&scene.pair.green.option_file());
+            in_option_file(
+                &scene.pair.green.option_file(),
+                "read-only=ON\nevent-scheduler=OFF",
+            );
         }
         deadline_missed(&scene).await;
         applier_stopped(&scene).await;
-        green_down_under_drain(&scene, true).await;
-        green_down_under_drain(&scene, false).await;
-        scene.settle().await;
+        green_killed_under_drain(&scene).await;
+        green_restarted_before_drain(&scene).await;
         long_update(&scene).await;
         blue_killed_under_hold(&scene).await;
         if kind == Kind::MariaDb {
-            in_option_file(&scene.pair.blue.option_file());
+            in_option_file(&scene.pair.blue.option_file(), "read-only=ON");
         }
         blue_restarted_under_seal(&scene, false).await;
         blue_restarted_under_seal(&scene, true).await;
@@ -280,10 +297,10 @@ async fn all(kind: Kind) {
     tokio::join!(first, second);
 }
 
-fn in_option_file(path: &std::path::Path) {
+fn in_option_file(path: &std::path::Path, lines: &str) {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
-    writeln!(file, "read-only=ON").unwrap();
+    writeln!(file, "{lines}").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -171,10 +171,12 @@ impl Blocker {
 async fn blockers(inner: &Inner) -> Vec<Blocker> {
     let budget = inner.settings.answer;
     let list = sql::process_list(&inner.settings.blue.caps);
+    // Inside a batch the list shows its statement without the mark in front.
+    let holder = inner.sessions.hold_id;
     let question = format!(
         "SELECT ID, CONCAT(USER, '@', HOST), COALESCE(TIME, 0), COALESCE(LEFT(INFO, 200), STATE, '') FROM {list} \
          WHERE COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Slave_IO', 'Slave_SQL', 'Connect') \
-         AND ID <> CONNECTION_ID() AND COALESCE(INFO, '') NOT LIKE '/* bleen %' AND COALESCE(INFO, '') NOT LIKE 'DO /* bleen %' \
+         AND ID NOT IN (CONNECTION_ID(), {holder}) AND COALESCE(INFO, '') NOT LIKE '/* bleen %' AND COALESCE(INFO, '') NOT LIKE 'DO /* bleen %' \
          AND COALESCE(STATE, '') NOT IN ('Waiting for global read lock', 'Waiting for commit lock', \
          'Waiting for backup lock') ORDER BY TIME DESC, ID LIMIT 10"
     );

@@ -72,7 +72,6 @@ async fn watch_holder(inner: Weak<Inner>, mut session: Session) {
 async fn watch_green(inner: Weak<Inner>, mut session: Session) {
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut was_running = false;
     loop {
         tick.tick().await;
         let Some(inner) = inner.upgrade() else { return };
@@ -84,12 +83,11 @@ async fn watch_green(inner: Weak<Inner>, mut session: Session) {
         let trouble = channels
             .first()
             .and_then(crate::domain::replication::ReplicaStatus::trouble);
-        match (&trouble, channels.first()) {
-            (None, Some(_)) => was_running = true,
-            (Some(trouble), Some(status)) if was_running && !status.applier_running => {
-                inner.raise(Alarm::ApplierStopped(trouble.clone()));
-            }
-            _ => {}
+        // The gates saw it run; whether it counts now is the machine's to say.
+        if let (Some(trouble), Some(status)) = (&trouble, channels.first())
+            && !status.applier_running
+        {
+            inner.raise(Alarm::ApplierStopped(trouble.clone()));
         }
         let waits = waiting_workers(&mut session, caps, budget).await;
         let seen: Vec<String> = trouble.into_iter().chain(waits).collect();
