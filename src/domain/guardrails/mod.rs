@@ -1,8 +1,8 @@
 //! Guardrails as values: what must hold before anything is changed, and again right before the hold.
 //!
-//! A survey is plain data, a guardrail a pure function from it to findings, the table below all there are. Nothing
-//! here asks a server. `expected` of a new guardrail: an id in `guardrail_ids`, a check, a line in the table, a case
-//! that stops, one that is ok, and one that is not known.
+//! A survey is plain data, a guardrail a pure function from it to findings, the table all there are. Nothing here asks
+//! a server. A new guardrail needs an id in `guardrail_ids`, a check, a line in the table, and cases in `tests`: one
+//! that stops, one that is fine, and one that is not known.
 
 mod checks;
 pub mod facts;
