@@ -1,5 +1,6 @@
 //! The only code that knows a driver, a file or a process. Implements the engine's ports.
 
+pub mod compose;
 pub mod exec;
 pub mod gates;
 pub mod journal;

@@ -1,0 +1,220 @@
+//! The story's two switchovers, made of what `bleen switch` is made of.
+//!
+//! For the one that is to miss its deadline, a row of green is locked after every gate has been passed, right before the
+//! hold. The load updates that row, so the hold is granted and the drain cannot end. Everything else is as ever.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::compose::{ANSWER, Opening, new_run, operator, settings, times, window};
+use crate::adapters::gates::LiveGates;
+use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::quote;
+use crate::adapters::mysql::session::{Purpose, Session, Target};
+use crate::adapters::mysql::switch::{OpenError, Server, SwitchServers};
+use crate::domain::machine::{Answer, Command, HoldKind, Spec};
+use crate::domain::outcome::Outcome;
+use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
+use crate::engine::ports::{Alarm, Journal, Pending, Record, Servers, Terms};
+use crate::engine::switchover::{Ended, Opener, Switchover};
+use crate::playbook::Playbook;
+
+use super::client::HOT_ACCOUNT;
+use super::pair::SCHEMA;
+use super::story::StoryError;
+
+/// How long the load may take to write to the locked row.
+const HOT_WRITE: Duration = Duration::from_secs(10);
+
+/// What both switchovers have in common.
+pub(super) struct Stage<'a> {
+    pub servers: (&'a Server, &'a Server),
+    pub runs: &'a Path,
+    pub events: &'a Events,
+    pub stop: &'a CancellationToken,
+}
+
+impl Stage<'_> {
+    /// A switchover as `bleen switch` makes it.
+    pub(super) async fn switch(&self, playbook: &Playbook) -> Result<Ended<OpenError>, StoryError> {
+        self.run(playbook, |opening| opening).await
+    }
+
+    /// The same with a row of green locked from right before the hold to its end.
+    pub(super) async fn miss(&self, playbook: &Playbook) -> Result<Ended<OpenError>, StoryError> {
+        let lock = Arc::new(Mutex::new(None));
+        let hindrance = Hindrance {
+            blue: self.servers.0.target.clone(),
+            green: self.servers.1.target.clone(),
+            lock: Arc::clone(&lock),
+            events: self.events.clone(),
+        };
+        let ended = self
+            .run(playbook, |opening| Hindered { opening, hindrance })
+            .await;
+        let lock: Option<Session> = lock.lock().await.take();
+        if let Some(session) = lock {
+            session.close(ANSWER).await;
+            self.events.note("the row on green is no longer locked");
+        }
+        ended
+    }
+
+    async fn run<O: Opener<Error = OpenError>>(
+        &self,
+        playbook: &Playbook,
+        opener: impl FnOnce(Opening) -> O,
+    ) -> Result<Ended<OpenError>, StoryError> {
+        let (blue, green) = self.servers;
+        let run = new_run();
+        self.events.say(EventKind::Started {
+            schema_version: SCHEMA_VERSION,
+            run: run.to_string(),
+            command: "switch".to_owned(),
+            pair: playbook.name.clone(),
+        });
+        let gates = LiveGates::open(playbook, blue, green, &run, self.events, ANSWER).await?;
+        // bleen's account has every right here, so the first choice is the one.
+        let mut settings = settings(playbook, self.servers, &run, HoldKind::Lock);
+        settings.own_sessions.clone_from(&gates.blue_sessions);
+        let mut journal = RunJournal::create(self.runs, &run)?;
+        let first = Record::Run {
+            format: FORMAT,
+            run: run.to_string(),
+            pair: playbook.name.clone(),
+            playbook: playbook.hash(),
+            operator: operator(),
+        };
+        journal.append(&first, true)?;
+        let spec = Spec {
+            hold: settings.hold,
+            reprove: !settings.fence_queries.is_empty(),
+        };
+        let times = times(playbook, &settings);
+        let opener = opener(Opening { settings });
+        let switchover = Switchover {
+            gates: &gates,
+            opener: &opener,
+            spec,
+            times,
+            window: window(playbook),
+            cancel: self.stop,
+            events: self.events,
+        };
+        Ok(switchover.run(&mut journal).await)
+    }
+}
+
+/// Locks the row, and where the lock is kept.
+#[derive(Clone)]
+struct Hindrance {
+    blue: Target,
+    green: Target,
+    lock: Arc<Mutex<Option<Session>>>,
+    events: Events,
+}
+
+impl Hindrance {
+    async fn begin(self) -> Result<(), ServerError> {
+        let purpose = Purpose {
+            run: None,
+            role: "hinder",
+        };
+        let accounts = quote::qualified(SCHEMA, "accounts");
+        let row = format!("SELECT balance FROM {accounts} WHERE id = {HOT_ACCOUNT}");
+        let doing = "lock a row of green on purpose";
+        let mut green = Session::open(&self.green, &purpose, ANSWER).await?;
+        green.run(doing, "START TRANSACTION", ANSWER).await?;
+        // FOR UPDATE is refused under super_read_only. A shared lock is enough to keep an UPDATE waiting.
+        let locked = format!("{row} LOCK IN SHARE MODE");
+        let _: (i64,) = green.one(doing, &locked, ANSWER).await?;
+        *self.lock.lock().await = Some(green);
+        // The lock hinders nothing until the load has written to that row on blue. Every transfer changes its balance.
+        let mut blue = Session::open(&self.blue, &purpose, ANSWER).await?;
+        let (before,): (i64,) = blue.one(doing, &row, ANSWER).await?;
+        let changed = async {
+            loop {
+                let (now,): (i64,) = blue.one(doing, &row, ANSWER).await?;
+                if now != before {
+                    return Ok::<_, ServerError>(());
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        // Without such a write the deadline is not missed, and the story says so.
+        let written = tokio::time::timeout(HOT_WRITE, changed).await;
+        self.events.note(format!(
+            "on purpose: account {HOT_ACCOUNT} of green is locked by another session{}",
+            match written {
+                Ok(Ok(())) => "; the load has just written to it on blue, so green cannot follow",
+                _ => "; the load does not write to it",
+            }
+        ));
+        blue.close(ANSWER).await;
+        Ok(())
+    }
+}
+
+/// Opens attempts that are hindered.
+struct Hindered {
+    opening: Opening,
+    hindrance: Hindrance,
+}
+
+impl Opener for Hindered {
+    type Port = HinderedServers;
+    type Error = OpenError;
+
+    fn open(&self) -> Pending<Result<HinderedServers, OpenError>> {
+        let (opening, hindrance) = (self.opening.open(), self.hindrance.clone());
+        Box::pin(async move {
+            Ok(HinderedServers {
+                inner: opening.await?,
+                hindrance,
+            })
+        })
+    }
+
+    fn close(&self, port: &HinderedServers, outcome: &Outcome) -> Pending<Result<(), String>> {
+        self.opening.close(&port.inner, outcome)
+    }
+}
+
+/// The real servers, but for the row that is locked right before the hold.
+struct HinderedServers {
+    inner: SwitchServers,
+    hindrance: Hindrance,
+}
+
+impl Servers for HinderedServers {
+    fn perform(&self, command: Command, terms: Terms) -> Pending<Answer> {
+        // The deadline's clock starts with the hold. So the row is locked at the end of the command before it: the
+        // guard is armed, and green was just seen caught up.
+        let is_last_before_hold = command == Command::ArmGuard;
+        let perform = self.inner.perform(command, terms);
+        if !is_last_before_hold {
+            return perform;
+        }
+        let hindrance = self.hindrance.clone();
+        Box::pin(async move {
+            let answer = perform.await;
+            if let Err(e) = hindrance.clone().begin().await {
+                hindrance.events.warn(format!("no row was locked: {e}"));
+            }
+            answer
+        })
+    }
+
+    fn alarm(&self) -> Pending<Alarm> {
+        self.inner.alarm()
+    }
+
+    fn in_the_way(&self) -> Option<String> {
+        self.inner.in_the_way()
+    }
+}
