@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::sandbox::ServerKind;
+
 /// Moves a MySQL or MariaDB database from the server that serves it (blue) to a new one (green), inside a deadline.
 ///
 /// A missed deadline costs the application nothing: writers wait inside the server until green is proven ready, and go
@@ -192,6 +194,33 @@ pub enum Command {
         /// The playbook.
         #[arg(value_name = "PLAYBOOK")]
         playbook: PathBuf,
+    },
+
+    /// Play the main job on two real throw-away servers with load on them: a switchover that is forced to miss its
+    /// deadline, then the real one, then the account of what the writers saw.
+    ///
+    /// Servers are taken from --server, from PATH, from bleen's own cache, or fetched into that cache, which needs
+    /// no root and changes nothing else. They listen on loopback only and leave nothing behind.
+    Sandbox {
+        /// The server that serves at first: mysql-5.6, mysql-9.7, mariadb-10.5, mariadb-10.11 or mariadb-11.8.
+        #[arg(long, value_name = "KIND", default_value = "mysql-9.7")]
+        blue: ServerKind,
+        /// The server that is switched to; no older than blue.
+        #[arg(long, value_name = "KIND", default_value = "mysql-9.7")]
+        green: ServerKind,
+        /// A directory with server programs; no other place is looked at.
+        #[arg(long, value_name = "DIR")]
+        server: Option<PathBuf>,
+        /// Writers of the load.
+        #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+        writers: u32,
+        /// Transactions a second of each writer.
+        #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rate: u32,
+        /// Only start servers, shop and load, write a playbook for them, and stay until Ctrl-C, so that every other
+        /// command can be tried by hand.
+        #[arg(long)]
+        keep: bool,
     },
 
     /// Print the JSON Schema of playbooks, for editors.

@@ -24,6 +24,7 @@ mod resume;
 mod rollback;
 mod run;
 pub mod run_dir;
+mod sandbox;
 mod signals;
 mod status;
 mod switch;
@@ -112,6 +113,24 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
             switch::run(&playbook, confirm.as_deref(), &args.global, printer)
         }
         Command::Resume { playbook } => resume::run(&playbook, &args.global, printer),
+        Command::Sandbox {
+            blue,
+            green,
+            server,
+            writers,
+            rate,
+            keep,
+        } => {
+            let options = sandbox::Options {
+                blue,
+                green,
+                server,
+                writers,
+                rate,
+                keep,
+            };
+            sandbox::run(options, &args.global)
+        }
         Command::Schema => Ok(generate::schema(printer)),
         Command::Completions { shell } => Ok(generate::completions(shell, printer)),
         Command::Man { command } => generate::man(command.as_deref(), printer),

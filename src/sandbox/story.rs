@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::compose::{ANSWER, new_run};
 use crate::adapters::gates::lag_event;
+use crate::adapters::mysql::capabilities;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::UndoRow;
 use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::survey::PairSurveyor;
 use crate::adapters::mysql::switch::{OpenError, Server};
-use crate::adapters::mysql::capabilities;
 use crate::adapters::secrets::SecretError;
 use crate::adapters::targets;
-use crate::domain::guardrails::{Decision, PlanFacts, Scope, Severity};
+use crate::domain::guardrails::{Decision, Known, PlanFacts, Scope, Severity};
 use crate::domain::ids::Side;
 use crate::domain::lag::LagSample;
 use crate::domain::outcome::Outcome;
@@ -272,7 +272,10 @@ async fn set_up(options: &StoryOptions, events: &Events) -> Result<Scene, StoryE
         if shop.left_out.is_empty() {
             String::new()
         } else {
-            format!("; left out, as this version does not know them: {}", shop.left_out.join(", "))
+            format!(
+                "; left out, as this version does not know them: {}",
+                shop.left_out.join(", ")
+            )
         }
     ));
     let (blue, green) = Endpoint::both(&pair);
@@ -310,10 +313,11 @@ async fn perform(
     playbook.lag.catch_up = CATCH_UP;
     let blue = reach(Side::Blue, &playbook).await?;
     let green = reach(Side::Green, &playbook).await?;
-    if let Some(end) = preflight(&playbook, (&blue, &green), events).await? {
+    if let Some(end) = follow(&playbook, (&blue, &green), events, stop).await? {
         return Ok(end);
     }
-    if let Some(end) = follow(&playbook, (&blue, &green), events, stop).await? {
+    // After following: green was empty before, and what it has now came from blue.
+    if let Some(end) = preflight(&playbook, (&blue, &green), events).await? {
         return Ok(end);
     }
     let runs = scene.pair.dir.path().join("runs");
@@ -396,7 +400,7 @@ async fn preflight(
     let began = Instant::now();
     events.say(EventKind::StepBegan {
         step: Step::Preflight,
-        what: "every guardrail for preparing, on both servers".to_owned(),
+        what: "every guardrail, on both servers".to_owned(),
     });
     let purpose = Purpose {
         run: None,
@@ -404,9 +408,18 @@ async fn preflight(
     };
     let on_blue = Session::open(&blue.target, &purpose, ANSWER).await?;
     let on_green = Session::open(&green.target, &purpose, ANSWER).await?;
-    let look = PairSurveyor::new((on_blue, blue.caps.clone()), (on_green, green.caps.clone()), ANSWER);
+    let look = PairSurveyor::new(
+        (on_blue, blue.caps.clone()),
+        (on_green, green.caps.clone()),
+        ANSWER,
+    );
     let mut doctor = Doctor::of_playbook(look, playbook);
-    let seen = doctor.examine(Scope::Prepare, PlanFacts::default()).await;
+    // Nobody else knows of these servers.
+    let plan = PlanFacts {
+        run_lock: Known::Known(None),
+        ..PlanFacts::default()
+    };
+    let seen = doctor.examine(Scope::Prepare, plan).await;
     for finding in seen.findings.iter().filter(|f| f.severity != Severity::Ok) {
         events.finding(finding);
     }

@@ -46,7 +46,8 @@ pub(super) async fn draw_up(
     (pair, blue, green): (&SandboxPair, &Endpoint, &Endpoint),
 ) -> Result<Account, StoryError> {
     let writable = writable_sides(blue, green, LOOK).await;
-    let serving = if writable.contains(&Side::Green) {
+    // Before anything is prepared green is writable, too, and nobody writes there.
+    let serving = if writable == [Side::Green] {
         green
     } else {
         blue
@@ -75,7 +76,7 @@ pub(super) async fn draw_up(
         "writable": writable.iter().map(|side| side.as_str()).collect::<Vec<_>>(),
     });
     let mut wrong = ledger_wrong(&ledger);
-    if writable.len() != 1 {
+    if acts.switched.is_some() && writable.len() != 1 {
         wrong.push(format!("{} sides accept writes", writable.len()));
     }
     if let Some(fields) = result.as_object_mut() {

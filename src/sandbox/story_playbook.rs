@@ -76,7 +76,8 @@ fn text(written: &Written<'_>) -> String {
     };
     let mut text = format!(
         "# A throw-away pair of `bleen sandbox`. It ends with the sandbox.\nversion: 1\nname: {PAIR_NAME}\n\n{}\n{}\n\
-         replication:\n  user: {}\n  password: {{ file: {} }}\n\n\
+         replication:\n  user: {}\n  password: {{ file: {} }}\n  \
+         # Two servers and their load share one machine: used when green falls behind.\n  relax_green: true\n\n\
          switch:\n  # The load's clients know both servers and change over at once.\n  idle_grace: 1s\n",
         side("blue", blue, written.ports.0),
         side("green", green, written.ports.1),
