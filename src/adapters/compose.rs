@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::mysql::relax;
 use super::mysql::switch::{OpenError, Server, Settings, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::HoldKind;
@@ -113,7 +114,12 @@ impl Opener for Opening {
     type Error = OpenError;
 
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
-        Box::pin(SwitchServers::open(self.settings.clone()))
+        let settings = self.settings.clone();
+        Box::pin(async move {
+            // A green that was relaxed to catch up is durable again before anything is held for it.
+            relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
+            SwitchServers::open(settings).await
+        })
     }
 
     fn close(&self, port: &SwitchServers, outcome: &Outcome) -> Pending<Result<(), String>> {

@@ -311,7 +311,11 @@ fn falling_behind(verdict: &lag::Verdict) -> Option<String> {
 pub fn lag_event(sample: &LagSample) -> EventKind {
     EventKind::Lag {
         lag_ms: sample.lag.map(in_milliseconds),
-        transactions_behind: sample.behind.map(|b| b.amount),
+        // Where positions are files and offsets, these are bytes, and other figures than the event has.
+        transactions_behind: sample
+            .behind
+            .filter(|b| b.unit == lag::Unit::Transactions)
+            .map(|b| b.amount),
         write_rate: sample.write_rate,
         apply_rate: sample.apply_rate,
         blue_writable: None,

@@ -14,12 +14,11 @@ use crate::adapters::mysql::identity;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::switch::Server;
 use crate::adapters::targets;
-use crate::domain::ids::{RunId, Side};
+use crate::domain::ids::Side;
 use crate::engine::event::{EventKind, Events};
 use crate::playbook::Playbook;
 
-/// How long a connection, and each statement that does not wait for something, may take to answer.
-pub const ANSWER: Duration = Duration::from_secs(5);
+pub use crate::adapters::compose::{ANSWER, new_run, operator};
 
 /// How long a password may take to be fetched, unless a person types it.
 pub const SECRET: Duration = Duration::from_secs(10);
@@ -113,25 +112,4 @@ pub fn runs_directory(global: &Global) -> Result<PathBuf, CliError> {
             .hint("name another one: `--run-dir DIR`")
     })?;
     Ok(runs)
-}
-
-/// A new run's id.
-#[must_use]
-pub fn new_run() -> RunId {
-    use std::hash::{BuildHasher, RandomState};
-    let now = std::time::SystemTime::now();
-    let seconds = now
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
-    RunId::at(seconds, RandomState::new().hash_one(std::process::id()))
-}
-
-/// Who runs bleen, and where: for the journal, the servers' records and whoever finds the lock taken.
-#[must_use]
-pub fn operator() -> String {
-    let user = std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| "unknown".to_owned());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    format!("{user}@{host}")
 }

@@ -13,25 +13,22 @@ use super::pair::{self, ANSWER, Pair};
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::{by_hand, playbook_file, reporting, resume};
+use crate::adapters::compose::{self, Opening};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
-use crate::adapters::mysql::relax;
-use crate::adapters::mysql::switch::{OpenError, Settings, SwitchServers};
+use crate::adapters::mysql::switch::{OpenError, Settings};
 use crate::domain::ids::RunId;
 use crate::domain::machine::{HoldKind, Spec};
-use crate::domain::outcome::Outcome;
-use crate::engine::attempt::Times;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
-use crate::engine::ports::{Journal, Pending, Record};
-use crate::engine::switchover::{Ended, Opener, Switchover, Window};
+use crate::engine::ports::{Journal, Record};
+use crate::engine::switchover::{Ended, Switchover};
 use crate::playbook::Playbook;
-use crate::playbook::model::{GateMoment, HoldWay, PrivilegedSessions, Route};
+use crate::playbook::model::HoldWay;
+
+pub use crate::adapters::compose::times;
 
 /// How long the outputs may take to write what is left, at the end.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// How long undoing may go on beyond the time at which the guard has opened blue by itself.
-const UNDO_BEYOND_GUARD: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 ///
@@ -133,11 +130,7 @@ pub async fn switch_pair(
         opener: &opener,
         spec,
         times,
-        window: Window {
-            window: playbook.switch.window,
-            attempts: playbook.switch.attempts,
-            retry_after: playbook.switch.retry_after,
-        },
+        window: compose::window(playbook),
         cancel: &signals.stop,
         events,
     };
@@ -248,69 +241,5 @@ pub async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<(HoldKi
 /// The playbook's settings for the attempts of a run.
 #[must_use]
 pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind) -> Settings {
-    let switch = &playbook.switch;
-    Settings {
-        run: run.clone(),
-        pair: playbook.name.clone(),
-        operator: pair::operator(),
-        playbook: playbook.hash(),
-        blue: pair.blue.clone(),
-        green: pair.green.clone(),
-        hold,
-        deadline: switch.deadline,
-        hold_wait: switch.hold_wait,
-        guard_margin: switch.guard_margin,
-        idle_grace: switch.idle_grace,
-        answer: ANSWER,
-        end_selects: switch.end_selects,
-        end_privileged: switch.privileged_sessions == PrivilegedSessions::End,
-        fence_queries: playbook
-            .validate
-            .queries
-            .iter()
-            .filter(|q| q.at == GateMoment::Fence)
-            .cloned()
-            .collect(),
-        routes: playbook
-            .routing
-            .routes
-            .iter()
-            .map(|Route::Exec(exec)| exec.clone())
-            .collect(),
-        own_sessions: Vec::new(),
-    }
-}
-
-/// The times of an attempt.
-#[must_use]
-pub fn times(playbook: &Playbook, settings: &Settings) -> Times {
-    Times {
-        deadline: settings.deadline,
-        answer: ANSWER,
-        route: playbook.routing.limit,
-        undo: Duration::from_secs_f64(settings.guard_seconds()) + ANSWER + UNDO_BEYOND_GUARD,
-        after: settings.idle_grace + ANSWER * 4,
-    }
-}
-
-struct Opening {
-    settings: Settings,
-}
-
-impl Opener for Opening {
-    type Port = SwitchServers;
-    type Error = OpenError;
-
-    fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
-        let settings = self.settings.clone();
-        Box::pin(async move {
-            // A green that was relaxed to catch up is durable again before anything is held for it.
-            relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
-            SwitchServers::open(settings).await
-        })
-    }
-
-    fn close(&self, port: &SwitchServers, outcome: &Outcome) -> Pending<Result<(), String>> {
-        port.close_run(outcome)
-    }
+    compose::settings(playbook, (&pair.blue, &pair.green), run, hold)
 }

@@ -47,11 +47,7 @@ pub(super) async fn draw_up(
 ) -> Result<Account, StoryError> {
     let writable = writable_sides(blue, green, LOOK).await;
     // Before anything is prepared green is writable, too, and nobody writes there.
-    let serving = if writable == [Side::Green] {
-        green
-    } else {
-        blue
-    };
+    let serving = if writable == [Side::Green] { green } else { blue };
     let ledger = report.verify(serving).await?;
     let whole = report.whole();
     let mut result = json!({
