@@ -371,6 +371,9 @@ fn connect_cause(error: &mysql_async::Error) -> Cause {
             Cause::Unreachable(format!("error {}: {}", e.code, e.message))
         }
         Error::Server(e) => Cause::LoginRefused(format!("error {}: {}", e.code, e.message)),
+        Error::Driver(e) if no_tls_offered(error) => {
+            Cause::LoginRefused(format!("TLS is required and the server does not offer it ({e})"))
+        }
         Error::Driver(e) => Cause::LoginRefused(e.to_string()),
         Error::Io(IoError::Tls(e)) => Cause::LoginRefused(format!("TLS: {e}")),
         // The TLS library's refusals arrive as I/O errors of this kind.
