@@ -29,7 +29,9 @@ async fn stuck(scene: &Scene) -> Conn {
         .await
         .unwrap();
     let change = "UPDATE shop.notes SET note = CONCAT(LEFT(note, 50), 'x') WHERE id = 1";
-    scene.pair.blue.run(&[change]).await.unwrap();
+    // As the application: a session that may write through read-only would be a reason of its own to release.
+    let mut writer = scene.blue.connect(SOON).await.unwrap();
+    writer.query_drop(change).await.unwrap();
     locker
 }
 
