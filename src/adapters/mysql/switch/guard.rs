@@ -88,6 +88,20 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     }
 }
 
+/// As [`end`], on the way back: a guard that fired after blue was opened left its own values persisted, so what was
+/// persisted before is put back once more.
+pub(super) async fn end_and_put_back(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    end(inner, terms).await?;
+    let before = inner.facts().blue_persisted.clone();
+    let put_back = super::seal::put_back_persisted(&inner.settings.blue.caps, &before);
+    if !put_back.is_empty() {
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        blue.run("put back what was persisted on blue", &put_back, terms.budget)
+            .await?;
+    }
+    done()
+}
+
 /// Ends the guard if it is there, and sees it gone.
 pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let mut blue = inner.control(Side::Blue, terms.budget).await?;

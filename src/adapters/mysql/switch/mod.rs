@@ -274,7 +274,7 @@ impl Inner {
             Command::PutBack => quiet::put_back(&self, terms).await,
             Command::ArmGuard => guard::arm(&self, terms).await,
             Command::Disarm => guard::disarm(&self, terms).await,
-            Command::EndGuard => guard::end(&self, terms).await,
+            Command::EndGuard => guard::end_and_put_back(&self, terms).await,
             Command::TakeHold => hold::take(&self, terms).await,
             Command::GiveUpHold => hold::give_up(&self, terms).await,
             Command::EndHolder => hold::end(&self, terms).await,

@@ -174,7 +174,7 @@ pub(super) fn opening(caps: &Capabilities, open: &str, before: &Persisted) -> St
 }
 
 /// The statements that make what is persisted as it was before, each ended by `; `.
-fn put_back_persisted(caps: &Capabilities, before: &Persisted) -> String {
+pub(super) fn put_back_persisted(caps: &Capabilities, before: &Persisted) -> String {
     if !caps.persist {
         return String::new();
     }
