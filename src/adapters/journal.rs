@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::ids::RunId;
 use crate::engine::ports::{Journal, JournalError, Record};
@@ -55,16 +56,7 @@ impl RunJournal {
             .mode(0o600)
             .open(path)
             .map_err(|e| failed(path, &e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(JournalError {
-                    path: path.display().to_string(),
-                    why: "another process has it open".to_owned(),
-                });
-            }
-            Err(TryLockError::Error(e)) => return Err(failed(path, &e)),
-        }
+        lock(&file, path)?;
         let mut journal = Self {
             file,
             path: path.to_owned(),
@@ -103,6 +95,25 @@ impl RunJournal {
         }
         Ok(())
     }
+}
+
+/// How often a lock that somebody holds is tried again, and how long in between: a child process that was just started
+/// holds its parent's files for the moment until it runs its own program.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
+fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(e)) => return Err(failed(path, &e)),
+        }
+    }
+    Err(JournalError {
+        path: path.display().to_string(),
+        why: "another process has it open".to_owned(),
+    })
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> JournalError {
