@@ -31,6 +31,9 @@ use support::{BUDGET, attempt, settings};
 /// A wait on green that ends within this was no wait.
 const AT_ONCE: Duration = Duration::from_millis(2);
 
+/// Writes that are seen acknowledged before each sample.
+const SOME_WRITES: u64 = 200;
+
 struct Ends {
     from: Session,
     from_control: Session,
@@ -91,7 +94,7 @@ async fn caught_up_instant(ends: &mut Ends) {
 }
 
 /// FTWRL, position, blocking wait, seal, promote, unlock; the pause is up to promote confirmed.
-async fn by_hand(ends: &mut Ends) -> Duration {
+async fn by_hand(ends: &mut Ends) -> (Duration, Vec<(&'static str, Duration)>) {
     caught_up_instant(ends).await;
     let (seal, open) = match ends.from_caps.family() {
         Family::MySql => (
@@ -105,14 +108,25 @@ async fn by_hand(ends: &mut Ends) -> Duration {
         .run("bench", "FLUSH TABLES WITH READ LOCK", BUDGET)
         .await
         .unwrap();
+    let held = sent.elapsed();
     let position = text(&mut ends.from_control, executed(&ends.from_caps)).await;
+    let read = sent.elapsed();
     ends.to
         .run("bench", &wait(&ends.to_caps, &position), BUDGET)
         .await
         .unwrap();
+    let drained = sent.elapsed();
     ends.from.run("bench", seal, BUDGET).await.unwrap();
+    let sealed = sent.elapsed();
     ends.to_promote.run("bench", open, BUDGET).await.unwrap();
     let pause = sent.elapsed();
+    let steps = vec![
+        ("hold", held),
+        ("fence", read - held),
+        ("drain", drained - read),
+        ("seal", sealed - drained),
+        ("promote", pause - sealed),
+    ];
     ends.from.run("bench", "UNLOCK TABLES", BUDGET).await.unwrap();
     ends.to
         .run("bench", sql::stop_replica(&ends.to_caps), BUDGET)
@@ -122,7 +136,7 @@ async fn by_hand(ends: &mut Ends) -> Duration {
         .run("bench", sql::reset_replica_all(&ends.to_caps), BUDGET)
         .await
         .unwrap();
-    pause
+    (pause, steps)
 }
 
 /// Makes the side that was left follow the one that serves, so that the next switch can go the other way.
@@ -158,6 +172,21 @@ async fn follow_back(pair: &SandboxPair, serves: Side) {
 struct Samples {
     hand: Vec<f64>,
     bleen: Vec<f64>,
+    /// What each step inside the pause took, by name in the order of the protocol, of both.
+    steps: [Vec<(&'static str, Vec<f64>)>; 2],
+}
+
+impl Samples {
+    /// Keeps what the steps up to promote took.
+    fn steps(&mut self, of: usize, took: impl IntoIterator<Item = (&'static str, Duration)>) {
+        for (name, took) in took {
+            let took = took.as_secs_f64() * 1e3;
+            match self.steps[of].iter_mut().find(|(known, _)| *known == name) {
+                Some((_, all)) => all.push(took),
+                None => self.steps[of].push((name, vec![took])),
+            }
+        }
+    }
 }
 
 async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usize) -> Samples {
@@ -185,9 +214,13 @@ async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usi
             (true, true) => random.hash_one(number).is_multiple_of(2),
             (more, _) => more,
         };
+        // The writers have found blue again and are at their full rate, whoever switches next.
+        load.progress(SOME_WRITES, Duration::from_secs(20)).await.unwrap();
         if hand {
             let mut ends = ends(&pair, Side::Blue).await;
-            seen.hand.push(by_hand(&mut ends).await.as_secs_f64() * 1e3);
+            let (pause, steps) = by_hand(&mut ends).await;
+            seen.hand.push(pause.as_secs_f64() * 1e3);
+            seen.steps(0, steps);
         } else {
             let ended = attempt(settings(&pair, HoldKind::Lock).await).await;
             let Outcome::Switched { debt } = &ended.outcome else {
@@ -195,6 +228,9 @@ async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usi
             };
             assert!(debt.is_empty(), "{debt:?}");
             seen.bleen.push(ended.pause.unwrap().as_secs_f64() * 1e3);
+            let inside = ended.timings.iter().map(|t| (t.command, t.took));
+            let first = inside.skip_while(|(name, _)| *name != "hold");
+            seen.steps(1, first.take_while(|(name, _)| *name != "write-epoch"));
         }
         // And back, by hand, so that every sample goes from blue to green.
         follow_back(&pair, Side::Green).await;
@@ -261,6 +297,10 @@ async fn main() {
                 ours / hand,
                 ours95 / hand95
             );
+            for (who, steps) in ["by hand", "bleen"].iter().zip(&seen.steps) {
+                let medians = steps.iter().map(|(name, took)| format!("{name} {:.2}", at(took, 0.5)));
+                println!("  {who}, medians in ms: {}", medians.collect::<Vec<_>>().join(", "));
+            }
         }
     }
 }
