@@ -50,11 +50,11 @@ impl Kind {
         }
     }
 
-    /// The words that the statement which seals begins with.
+    /// Words of the statement that seals.
     pub fn seal(self) -> &'static str {
         match self {
-            Self::MySql => "SET PERSIST super_read_only = IF(",
-            Self::MariaDb => "SET GLOBAL read_only = IF(",
+            Self::MySql => "PERSIST super_read_only = IF(",
+            Self::MariaDb => "GLOBAL read_only = IF(",
         }
     }
 

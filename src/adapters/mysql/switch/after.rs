@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Inner, done, hold, quiet};
+use super::sessions::end_session;
+use super::{Inner, hold, looks, quiet};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{quote, sql};
@@ -36,12 +37,45 @@ pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerE
 
 /// The lock first: statements that wait get a clean refusal (1290), not a lost connection.
 pub(super) async fn release(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let left = end_privileged(inner, terms).await;
     *inner
         .released_at
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
     hold::give_up(inner, terms).await?;
-    done()
+    Ok(Answer::Seen(Seen::Left(left)))
+}
+
+/// Sessions that write through read-only and came under the hold: what they wait with would be acknowledged by a blue that
+/// nobody follows any more. They are ended before the lock is given up, and named, whatever the playbook says: green
+/// serves.
+async fn end_privileged(inner: &Inner, terms: Terms) -> Vec<Debt> {
+    let owe = |what: String| Debt {
+        step: Step::Release,
+        what,
+    };
+    let sessions = match looks::privileged(inner, terms).await {
+        Ok(sessions) => sessions,
+        Err(e) => {
+            return vec![owe(format!(
+                "see that no session on blue that writes through read-only wrote after the switch: {e}"
+            ))];
+        }
+    };
+    let mut left = Vec::new();
+    for number in sessions {
+        let ended = match inner.control(Side::Blue, terms.budget).await {
+            Ok(mut blue) => end_session(&mut blue, &inner.settings.blue, number, terms.budget).await,
+            Err(e) => Err(e),
+        };
+        match ended {
+            Ok(()) => tracing::warn!(number, "ended a session on blue that writes through read-only"),
+            Err(e) => left.push(owe(format!(
+                "session {number} on blue writes through read-only and could not be ended: {e}"
+            ))),
+        }
+    }
+    left
 }
 
 /// One statement of the confirmation; its failure becomes a debt that names it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
 use super::stands::{self, Stands};
-use super::{Inner, done, guard, hold, lost, quiet, refused, seal};
+use super::{Inner, done, guard, hold, looks, lost, quiet, refused, seal};
 use crate::adapters::mysql::columns;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::gate::Verdict;
@@ -25,13 +25,7 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     let (mut blue, green_read_only) = (blue?, green?);
     if !blue.privileged.is_empty() {
         if !inner.settings.end_privileged {
-            let sessions = blue.privileged;
-            return refused(
-                WhyKind::Refused,
-                format!(
-                    "sessions {sessions:?} on blue write through read-only; `switch.privileged_sessions: end` would end them"
-                ),
-            );
+            return refused(WhyKind::Refused, looks::privileged_text(&blue.privileged));
         }
         let mut session = inner.control(Side::Blue, terms.budget).await?;
         for number in std::mem::take(&mut blue.privileged) {
@@ -63,23 +57,22 @@ struct Blue {
     stands: Stands,
 }
 
-/// What is asked of blue under the hold, in one round trip.
-pub(super) fn question(privileged_sessions: &str, position: &str) -> String {
-    format!("{privileged_sessions}; XA RECOVER; {position}")
+/// What is asked of blue under the hold, in one round trip. The sessions come first: whatever they commit before they are
+/// seen is in the position that is read after them.
+pub(super) fn question(privileged_sessions: Option<&str>, position: &str) -> String {
+    let first = privileged_sessions.map_or_else(String::new, |sessions| format!("{sessions}; "));
+    format!("{first}XA RECOVER; {position}")
 }
-
-/// Asked where nobody writes through read-only.
-pub(super) const NO_SESSIONS: &str = "SELECT 1 FROM DUAL WHERE FALSE";
 
 async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
     let doing = "read the fence position";
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    // The sessions first: whatever they commit before they are seen is in the position that is read after them.
-    let sessions = quiet::privileged_sessions(inner, blue.id());
-    let first = sessions.as_deref().unwrap_or(NO_SESSIONS);
-    let question = question(first, &stands::question(inner));
+    let sessions =
+        quiet::privileged_sessions(inner, blue.id()).filter(|_| !looks::before_the_hold_is_enough(inner));
+    let question = question(sessions.as_deref(), &stands::question(inner));
     let sets = blue.batch(doing, &question, terms.budget).await?;
-    let [sessions, prepared, stands @ ..] = &sets[..] else {
+    let (privileged, sets) = sets.split_at(usize::from(sessions.is_some()).min(sets.len()));
+    let [prepared, stands @ ..] = sets else {
         return Err(blue.unexpected(doing, "too few result sets"));
     };
     let stands = stands::answer(inner, &blue, stands)?;
@@ -94,10 +87,9 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
         }
     }
     Ok(Blue {
-        privileged: sessions
-            .iter()
-            .filter_map(|row| row.get_opt::<u64, _>(0)?.ok())
-            .collect(),
+        privileged: privileged
+            .first()
+            .map_or_else(Vec::new, |rows| looks::numbers(rows)),
         prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
         stands,
     })
@@ -112,9 +104,7 @@ async fn green_is_read_only(inner: &Inner, terms: Terms) -> Result<bool, ServerE
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
     inner.draining.notify_waiters();
-    // Looked for beside the wait, because under the hold every round trip is downtime.
-    let (waited, locked) = tokio::join!(wait_for(inner, to, terms), seal::green_is_free(inner, terms));
-    match waited? {
+    match wait_for(inner, to, terms).await? {
         Waited::Reached => {}
         Waited::TimedOut => {
             return refused(
@@ -124,7 +114,7 @@ pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<
         }
         Waited::ApplierStopped => return refused(WhyKind::ApplierStopped, "green's applier is stopped"),
     }
-    match locked? {
+    match looks::fresh_locks_on_green(inner, terms).await? {
         Some(lock) => refused(
             WhyKind::Refused,
             format!("green is locked, which promote would not lift: {lock}"),
@@ -149,11 +139,7 @@ pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> 
         Answer::Seen(Seen::Done) => {}
         other => return Ok(other),
     }
-    let number = inner.sessions.guard_id.lock().await.unwrap_or(0);
-    let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    Ok(Answer::Seen(
-        guard::sealed_at(inner, &mut blue, number, "", terms.budget).await?,
-    ))
+    Ok(Answer::Seen(guard::sealed_at(inner, "", terms.budget).await?))
 }
 
 /// How long the instant before the hold is waited for. The guard sleeps already; its margin is larger.

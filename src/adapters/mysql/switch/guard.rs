@@ -7,12 +7,10 @@ use mysql_async::Row;
 
 use super::sessions::{end_session, end_statement};
 use super::stands;
-use super::{Inner, Settings, done, fence, refused};
+use super::{Inner, Settings, done, fence, hold, looks, lost, refused};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
 use crate::adapters::mysql::session::{Purpose, Session};
-use crate::adapters::mysql::sql;
-use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::WhyKind;
@@ -69,7 +67,11 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
         let (holder,): (Option<u64>,) = blue.one("see the guard sleep", FIND_GUARD, budget).await?;
         match holder {
             Some(id) if id == number => {
+                hold::close_system_tables(inner, &mut blue, budget).await;
                 drop(blue);
+                if let Some(seen) = looks::right_before_the_hold(inner, terms).await? {
+                    return refused(WhyKind::Refused, seen);
+                }
                 return fence::caught_up_instant(inner, terms).await;
             }
             Some(other) => {
@@ -116,10 +118,12 @@ pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     done()
 }
 
+/// How long one wait for the guard's end may take, in seconds as `GET_LOCK` takes them.
+const GONE_WITHIN_SECONDS: u64 = 1;
+
 /// Step 12: the guard told to end and seen gone; then, in the same round trip, whether blue is still sealed, in memory
 /// and persisted, and where it stands.
 pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
-    let mut blue = inner.control(Side::Blue, terms.budget).await?;
     let Some(number) = *inner.sessions.guard_id.lock().await else {
         return refused(WhyKind::Refused, "no guard was armed by this run");
     };
@@ -127,7 +131,7 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
     // The order to end and the first look share a round trip.
     let mut first = format!("{}; ", end_statement(number));
     loop {
-        let seen = match sealed_at(inner, &mut blue, number, &first, terms.budget).await {
+        let seen = match sealed_at(inner, &first, terms.budget).await {
             // 1094: no such session. It has ended by itself; the look tells what that did.
             Err(e) if e.code() == Some(1094) => {
                 first.clear();
@@ -143,51 +147,49 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
     }
 }
 
-/// Guard, flags and position in one round trip.
-pub(super) async fn sealed_at(
-    inner: &Inner,
-    blue: &mut Session,
-    guard: u64,
-    first: &str,
-    budget: Duration,
-) -> Result<Seen, ServerError> {
+/// Guard, flags and position in one round trip, on a session of its own: it waits for the guard's named lock, and
+/// on MySQL 5.6 that would cost the control session one that it holds.
+pub(super) async fn sealed_at(inner: &Inner, first: &str, budget: Duration) -> Result<Seen, ServerError> {
     let doing = "see the guard gone and blue sealed";
-    let caps = &inner.settings.blue.caps;
-    let question = format!(
-        "{first}{}",
-        sealed_question(caps, guard, &stands::question(inner))
-    );
-    let sets = blue.batch(doing, &question, budget).await?;
-    let first = sets.first().and_then(|rows| rows.first());
-    let number = |i: usize| {
-        first
-            .and_then(|row: &Row| row.get_opt::<i64, _>(i))
-            .and_then(Result::ok)
+    let mut slot = inner.sessions.disarm.lock().await;
+    let Some(blue) = slot.as_mut() else {
+        return Err(lost(Side::Blue, doing, "its session is gone"));
     };
-    let (Some(gone), Some(sealed)) = (number(0), number(1)) else {
+    let question = format!("{first}{}", sealed_question(&inner.settings));
+    let sets = blue.batch(doing, &question, budget).await?;
+    let row = |set: usize| sets.get(set).and_then(|rows| rows.first());
+    let number = |row: &Row, at| row.get_opt::<i64, _>(at).and_then(Result::ok);
+    let (Some(persisted), Some(gone), Some(now)) = (row(0), row(1), row(2)) else {
         return Err(blue.unexpected(doing, "no row"));
     };
-    let stands = stands::answer(inner, blue, sets.get(1..).unwrap_or_default())?;
+    let position = stands::now(inner, blue, now, row(3))?;
     Ok(Seen::Sealed {
-        guard_gone: gone == 1,
-        sealed: sealed == 1,
-        position: stands.position,
+        guard_gone: number(gone, 0) == Some(1),
+        sealed: number(now, 0) == Some(1) && number(persisted, 0) == Some(1),
+        position,
     })
 }
 
-/// Whether the guard's session is gone and the server sealed, in memory and persisted; and where it stands.
-pub(super) fn sealed_question(caps: &Capabilities, guard: impl Display, position: &str) -> String {
-    let list = sql::process_list(caps);
+/// Whether the server would come back sealed after a restart; whether the guard is gone; then whether the server is sealed
+/// now, and where it stands.
+///
+/// The guard holds its named lock for as long as it can do anything, and the server gives the lock up when the guard's
+/// procedure or its session has ended: whoever gets it knows, without a poll, that nothing of the guard comes any more.
+/// The flags are read by a statement of their own, since a server may read a variable before it evaluates a function
+/// of the same statement. What is persisted is read while the guard ends: it changes that only after the flags.
+pub(super) fn sealed_question(settings: &Settings) -> String {
+    let caps = &settings.blue.caps;
     let persisted = if caps.can_persist() && caps.performance_schema {
-        "(SELECT COUNT(*) FROM performance_schema.persisted_variables \
-         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1'))"
+        "SELECT COUNT(*) FROM performance_schema.persisted_variables \
+         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1')"
     } else {
-        "1"
+        "SELECT 1"
     };
     format!(
-        "SELECT IS_USED_LOCK('{GUARD_LOCK}') IS NULL AND NOT EXISTS (SELECT 1 FROM {list} WHERE ID = {guard}), \
-         {flags} AND {persisted}; {position}",
+        "{persisted}; SELECT COALESCE(GET_LOCK('{GUARD_LOCK}', {GONE_WITHIN_SECONDS}), 0), RELEASE_LOCK('{GUARD_LOCK}'); \
+         SELECT {flags}, {now}",
         flags = super::seal::sealed_expression(caps),
+        now = stands::now_question(settings),
     )
 }
 

@@ -13,25 +13,66 @@ use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind};
 use crate::domain::outcome::WhyKind;
+use crate::domain::server::Family;
 use crate::engine::ports::Terms;
 
 /// `wait_timeout` for what is left of the deadline. Every statement on the holding session restarts the server's idle
 /// clock, so each one says it anew.
 pub(super) fn lease(inner: &Inner, terms: Terms) -> String {
+    format!("SET {}", lease_setting(inner, terms))
+}
+
+/// As [`lease`], for a statement that sets something else as well.
+pub(super) fn lease_setting(inner: &Inner, terms: Terms) -> String {
     let left = terms.deadline.map_or(inner.settings.deadline, |deadline| {
         deadline.saturating_duration_since(std::time::Instant::now())
     });
-    lease_statement(inner.settings.lease_seconds(left))
+    lease_of(inner.settings.lease_seconds(left))
 }
 
-/// Sets the lease of the holding session.
-pub(super) fn lease_statement(seconds: u64) -> String {
-    format!("SET SESSION wait_timeout = {seconds}")
+/// The lease of the holding session.
+pub(super) fn lease_of(seconds: u64) -> String {
+    format!("SESSION wait_timeout = {seconds}")
+}
+
+/// The bound of a wait for locks.
+pub(super) fn lock_wait_setting() -> String {
+    format!("SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
 }
 
 /// The batch that takes the hold: the lease, a bound for the wait, the hold itself.
 pub(super) fn batch(lease: &str, statement: &str) -> String {
-    format!("{lease}, lock_wait_timeout = {LOCK_WAIT_SECONDS}; {statement}")
+    format!("{lease}, {}; {statement}", lock_wait_setting())
+}
+
+/// Closes the system tables that nobody uses. MariaDB's hold closes every open table while the writers wait already, and
+/// those of the system, which looking at guardrails and calling the guard have opened, are written to disk as they close:
+/// measured, 0.3 ms instead of 1.5 to 4 for the hold.
+pub(super) async fn close_system_tables(inner: &Inner, blue: &mut Session, budget: Duration) {
+    if inner.settings.hold != HoldKind::Lock || inner.settings.blue.caps.family() != Family::MariaDb {
+        return;
+    }
+    let closed: Result<(), ServerError> = async {
+        let unused = "SHOW OPEN TABLES FROM mysql WHERE In_use = 0 AND Name_locked = 0";
+        let open: Vec<(String, String, u64, u64)> =
+            blue.rows("list the open system tables", unused, budget).await?;
+        let names: Vec<String> = open
+            .iter()
+            .map(|(schema, name, _, _)| quote::qualified(schema, name))
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let statement = format!(
+            "SET {}; FLUSH NO_WRITE_TO_BINLOG TABLES {}",
+            lock_wait_setting(),
+            names.join(", ")
+        );
+        blue.run("close the system tables", &statement, budget).await
+    }
+    .await;
+    // Without it the hold only takes a little longer.
+    tracing::debug!(?closed, "system tables of blue");
 }
 
 /// Lets the writers go on.

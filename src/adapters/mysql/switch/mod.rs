@@ -10,6 +10,7 @@ mod facts;
 mod fence;
 mod guard;
 mod hold;
+mod looks;
 pub mod plan;
 mod promote;
 mod quiet;
@@ -137,6 +138,8 @@ struct Inner {
     released_at: Mutex<Option<Instant>>,
     fence_file: Mutex<Option<FilePosition>>,
     locked_tables: Mutex<Vec<String>>,
+    /// When green was last seen without a lock that promote would not lift.
+    green_seen_free: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl SwitchServers {
@@ -182,6 +185,7 @@ impl SwitchServers {
             released_at: Mutex::new(None),
             fence_file: Mutex::new(None),
             locked_tables: Mutex::new(Vec::new()),
+            green_seen_free: tokio::sync::Mutex::new(None),
         });
         watch::start(&inner).await;
         Ok(Self { inner })

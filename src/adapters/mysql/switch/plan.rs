@@ -155,7 +155,10 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         HoldKind::Tables => (hold::lock_tables(&seen.tables), hold::GIVE_UP.to_owned()),
         HoldKind::Refuse => (hold::refuse(caps, &alive, &in_time), unsealing(settings, seen)),
     };
-    let lease = hold::lease_statement(settings.lease_seconds(settings.deadline));
+    let lease = format!(
+        "SET {}",
+        hold::lease_of(settings.lease_seconds(settings.deadline))
+    );
     let undo = format!("{undo}; {}", sessions::end_statement("<the holding session>"));
     list.add(
         Step::Hold,
@@ -164,8 +167,8 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         Some(undo),
     );
     let position = stands::question_of(settings);
-    let first = privileged_sessions.unwrap_or(fence::NO_SESSIONS);
-    list.add(Step::Fence, Side::Blue, fence::question(first, &position), None);
+    let question = fence::question(privileged_sessions, &position);
+    list.add(Step::Fence, Side::Blue, question, None);
     let flags = format!("SELECT {}", seal::sealed_expression(&settings.green.caps));
     list.add(Step::Fence, Side::Green, flags, None);
     list.add(Step::Drain, Side::Green, waiting(settings), None);
@@ -187,17 +190,15 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
         clock::in_time(LIMIT_ON_BLUE),
     );
     let caps = &settings.blue.caps;
-    let statement = seal::statement(caps, &alive, &in_time);
+    let session = match settings.hold {
+        HoldKind::Tables => hold::lock_wait_setting(),
+        HoldKind::Lock | HoldKind::Refuse => hold::lease_of(settings.lease_seconds(settings.deadline)),
+    };
+    let statement = seal::statement(caps, &session, &alive, &in_time);
     list.add(Step::Seal, Side::Blue, statement, Some(unsealing(settings, seen)));
-    list.add(
-        Step::Disarm,
-        Side::Blue,
-        sessions::end_statement("<the guard's session>"),
-        None,
-    );
-    let position = stands::question_of(settings);
-    let sealed = guard::sealed_question(caps, "<the guard's session>", &position);
-    list.add(Step::Disarm, Side::Blue, sealed, None);
+    let end = sessions::end_statement("<the guard's session>");
+    let disarm = format!("{end}; {}", guard::sealed_question(settings));
+    list.add(Step::Disarm, Side::Blue, disarm, None);
     let green = &settings.green.caps;
     let undo = "none: the point of no return; going back is a switch in the other direction".to_owned();
     let in_time = clock::in_time(LIMIT_ON_GREEN);

@@ -7,7 +7,6 @@ use super::{Inner, done, guard, hold, lost, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::quote;
-use crate::adapters::mysql::sql;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind};
@@ -37,11 +36,12 @@ fn flag(caps: &Capabilities) -> (&'static str, &'static str) {
     )
 }
 
-/// The statement that seals while both conditions hold as the server sees them, and what it answers.
-pub(super) fn statement(caps: &Capabilities, alive: &str, in_time: &str) -> String {
+/// The statement that seals while both conditions hold as the server sees them, and what it answers. `session` is a
+/// setting of the session that sends it, set by the same statement: under the hold each one more is downtime.
+pub(super) fn statement(caps: &Capabilities, session: &str, alive: &str, in_time: &str) -> String {
     let (scope, flag) = flag(caps);
     format!(
-        "SET {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
+        "SET {session}, {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
         sealed = sealed_expression(caps)
     )
 }
@@ -55,12 +55,13 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         || "1".to_owned(),
         |d: Instant| inner.clocks.in_time(Side::Blue, d),
     );
-    let statement = statement(caps, &alive, &in_time);
     let sets = match inner.settings.hold {
         // 1192: a session that has locked tables cannot set read-only. The control session does, and whether the hold
         // lasted is seen by the position, which the disarm reads again.
         HoldKind::Tables => {
             let mut blue = inner.control(Side::Blue, terms.budget).await?;
+            // The writers that wait for the tables may hold what read-only needs: bounded, so that it cannot come late.
+            let statement = statement(caps, &hold::lock_wait_setting(), &alive, &in_time);
             blue.batch("seal blue", &statement, terms.budget).await?
         }
         HoldKind::Lock | HoldKind::Refuse => {
@@ -68,7 +69,7 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
             let Some(session) = slot.as_mut() else {
                 return Err(lost(Side::Blue, "seal blue", "the holding session is gone"));
             };
-            let statement = format!("{}; {statement}", hold::lease(inner, terms));
+            let statement = statement(caps, &hold::lease_setting(inner, terms), &alive, &in_time);
             session.batch("seal blue", &statement, terms.budget).await?
         }
     };
@@ -93,33 +94,6 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         }
     }
     done()
-}
-
-/// Whether somebody holds a global read lock or a backup lock on green, which promote would not lift.
-pub(super) async fn green_is_free(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
-    let caps = &inner.settings.green.caps;
-    let mut green = inner.control(Side::Green, terms.budget).await?;
-    if caps.metadata_locks && caps.super_read_only {
-        let question = "SELECT CONCAT(l.OBJECT_TYPE, ' ', l.LOCK_TYPE, ' held by session ', t.PROCESSLIST_ID) \
-                        FROM performance_schema.metadata_locks l JOIN performance_schema.threads t \
-                        ON t.THREAD_ID = l.OWNER_THREAD_ID \
-                        WHERE l.OBJECT_TYPE IN ('GLOBAL', 'BACKUP LOCK') AND l.LOCK_TYPE = 'SHARED' \
-                        AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID <> CONNECTION_ID() LIMIT 1";
-        let rows: Vec<(String,)> = green
-            .rows("look for locks on green", question, terms.budget)
-            .await?;
-        return Ok(rows.into_iter().next().map(|(text,)| text));
-    }
-    // Elsewhere a lock shows as green's applier waiting for it; the drain has just shown that it does not.
-    let list = sql::process_list(caps);
-    let question = format!(
-        "SELECT CONCAT('session ', ID, ': ', STATE) FROM {list} WHERE STATE LIKE 'Waiting for backup lock%' \
-         OR STATE LIKE 'Waiting for global read lock%' LIMIT 1"
-    );
-    let rows: Vec<(String,)> = green
-        .rows("look for locks on green", &question, terms.budget)
-        .await?;
-    Ok(rows.into_iter().next().map(|(text,)| text))
 }
 
 /// Opens blue: both flags off, what was persisted put back as it was. On the holding session while that still has the

@@ -72,6 +72,8 @@ pub(super) struct Sessions {
     pub guard_id: Mutex<Option<u64>>,
     /// Waits on green.
     pub drain: Mutex<Option<Session>>,
+    /// Ends the guard and waits for its end.
+    pub disarm: Mutex<Option<Session>>,
     /// Opens green.
     pub promote: Mutex<Option<Session>>,
     /// The watchers' sessions, until the watchers take them.
@@ -116,6 +118,7 @@ impl Sessions {
         let guard = open(blue, run, "guard", budget).await?;
         let drain = open(green, run, "drain", budget).await?;
         let promote = open(green, run, "promote", budget).await?;
+        let disarm = open(blue, run, "disarm", budget).await?;
         let watch_blue = open(blue, run, "watch", budget).await?;
         let watch_green = open(green, run, "watch", budget).await?;
         let queries = settings
@@ -143,6 +146,7 @@ impl Sessions {
             guard: Mutex::new(Some(guard)),
             guard_id: Mutex::new(None),
             drain: Mutex::new(Some(drain)),
+            disarm: Mutex::new(Some(disarm)),
             promote: Mutex::new(Some(promote)),
             watch_blue: Mutex::new(Some(watch_blue)),
             watch_green: Mutex::new(Some(watch_green)),
@@ -171,6 +175,7 @@ impl Sessions {
             guard: Mutex::new(None),
             guard_id: Mutex::new(None),
             drain: Mutex::new(None),
+            disarm: Mutex::new(None),
             promote: Mutex::new(None),
             watch_blue: Mutex::new(None),
             watch_green: Mutex::new(None),
@@ -193,9 +198,9 @@ impl Sessions {
     pub async fn numbers(&self, side: Side) -> Vec<u64> {
         let control = &self.side(side).control;
         let mut numbers = vec![control.session.lock().await.id(), control.lock.lock().await.id];
-        let others = match side {
-            Side::Blue => [&self.hold, &self.guard, &self.watch_blue],
-            Side::Green => [&self.drain, &self.promote, &self.watch_green],
+        let others: &[&Mutex<Option<Session>>] = match side {
+            Side::Blue => &[&self.hold, &self.guard, &self.disarm, &self.watch_blue],
+            Side::Green => &[&self.drain, &self.promote, &self.watch_green],
         };
         for other in others {
             numbers.extend(other.lock().await.as_ref().map(Session::id));
@@ -362,7 +367,9 @@ impl Inner {
         }
         let server = self.server(side);
         if session.is_spent() {
+            let lost = session.id();
             *session = open(server, &self.settings.run, "control", budget).await?;
+            self.end_what_was_lost(side, &mut session, lost, budget).await?;
         }
         let mut owner = control.lock.lock().await;
         let question = format!("SELECT IS_USED_LOCK('{RUN_LOCK}')");
@@ -398,6 +405,29 @@ impl Inner {
         }
         control.lock_lost.store(false, Ordering::Release);
         Ok(session)
+    }
+
+    /// What a lost session sent may still run, and must not take effect behind an undo: if it runs, it is ended first.
+    /// After a restart of the server the number may be another's; only a statement of bleen's own account is ended.
+    async fn end_what_was_lost(
+        &self,
+        side: Side,
+        session: &mut Session,
+        lost: u64,
+        budget: Duration,
+    ) -> Result<(), ServerError> {
+        let server = self.server(side);
+        let list = sql::process_list(&server.caps);
+        let question = format!(
+            "SELECT COUNT(*) FROM {list} WHERE ID = {lost} AND ID <> CONNECTION_ID() AND USER = {} AND COMMAND <> 'Sleep'",
+            quote::text(&server.target.user)
+        );
+        let doing = "see whether a statement of a lost session still runs";
+        let (running,): (u64,) = session.one(doing, &question, budget).await?;
+        if running > 0 {
+            end_session(session, server, lost, budget).await?;
+        }
+        Ok(())
     }
 
     fn not_ours(&self, side: Side, message: String) -> ServerError {

@@ -10,6 +10,8 @@ use crate::adapters::mysql::{columns, sql};
 use crate::domain::capabilities::PositionKind;
 use crate::domain::position::{FilePosition, GtidList, GtidSet, Position};
 
+const DOING: &str = "read blue's position";
+
 /// Where a writer stands, in the pair's words and in its own binlog's.
 #[derive(Debug, Clone)]
 pub(super) struct Stands {
@@ -17,38 +19,70 @@ pub(super) struct Stands {
     pub file: FilePosition,
 }
 
-/// Two statements; the answer is two result sets.
+/// One statement where its answer tells all, else two; as many result sets.
 pub(super) fn question(inner: &Inner) -> String {
     question_of(&inner.settings)
 }
 
 /// As [`question`], for a plan.
 pub(super) fn question_of(settings: &Settings) -> String {
-    let caps = &settings.blue.caps;
-    let executed = match settings.position_kind() {
-        PositionKind::GtidSet => "SELECT @@GLOBAL.gtid_executed",
-        PositionKind::GtidList => "SELECT @@GLOBAL.gtid_binlog_pos",
-        PositionKind::File => "SELECT ''",
-    };
-    format!("{}; {executed}", sql::binlog_status(caps))
+    let status = sql::binlog_status(&settings.blue.caps);
+    match settings.position_kind() {
+        // MySQL's status has the executed set as a column.
+        PositionKind::GtidSet | PositionKind::File => status.to_owned(),
+        PositionKind::GtidList => format!("{status}; SELECT @@GLOBAL.gtid_binlog_pos"),
+    }
 }
 
-/// Reads the two result sets.
+/// Reads the result sets.
 pub(super) fn answer(inner: &Inner, session: &Session, sets: &[Vec<Row>]) -> Result<Stands, ServerError> {
-    let doing = "read blue's position";
     let row = |i: usize| sets.get(i).and_then(|rows| rows.first());
-    let status = row(0).ok_or_else(|| session.unexpected(doing, "the server writes no binlog"))?;
-    let (Some(file), Some(offset)) = (columns::text_at(status, 0), columns::text_at(status, 1)) else {
-        return Err(session.unexpected(doing, "a binlog status without file and offset"));
-    };
-    let offset = offset.parse().map_err(|_| session.unexpected(doing, &offset))?;
-    let file = FilePosition { file, offset };
-    let text = row(1).and_then(|r| columns::text_at(r, 0)).unwrap_or_default();
-    let wrong = |e: crate::domain::position::NotAPosition| session.unexpected(doing, &e.to_string());
+    let file = file(session, row(0))?;
+    let set = || row(0).and_then(|status| columns::text(status, "Executed_Gtid_Set"));
+    let list = || row(1).and_then(|r| columns::text_at(r, 0));
+    let wrong = |e: crate::domain::position::NotAPosition| session.unexpected(DOING, &e.to_string());
     let position = match inner.settings.position_kind() {
-        PositionKind::GtidSet => Position::GtidSet(GtidSet::parse(&text).map_err(wrong)?),
-        PositionKind::GtidList => Position::GtidList(GtidList::parse(&text).map_err(wrong)?),
+        PositionKind::GtidSet => {
+            Position::GtidSet(GtidSet::parse(&set().unwrap_or_default()).map_err(wrong)?)
+        }
+        PositionKind::GtidList => {
+            Position::GtidList(GtidList::parse(&list().unwrap_or_default()).map_err(wrong)?)
+        }
         PositionKind::File => Position::File(file.clone()),
     };
     Ok(Stands { position, file })
+}
+
+/// The end of a SELECT that tells where blue stands now, without its place in the binlog where that is not needed.
+pub(super) fn now_question(settings: &Settings) -> String {
+    match settings.position_kind() {
+        PositionKind::GtidSet => "@@GLOBAL.gtid_executed".to_owned(),
+        PositionKind::GtidList => "@@GLOBAL.gtid_binlog_pos".to_owned(),
+        PositionKind::File => format!("1; {}", sql::binlog_status(&settings.blue.caps)),
+    }
+}
+
+/// Reads that from the second column of `row`, or from the row of the binlog status.
+pub(super) fn now(
+    inner: &Inner,
+    session: &Session,
+    row: &Row,
+    status: Option<&Row>,
+) -> Result<Position, ServerError> {
+    let text = || columns::text_at(row, 1).unwrap_or_default();
+    let wrong = |e: crate::domain::position::NotAPosition| session.unexpected(DOING, &e.to_string());
+    Ok(match inner.settings.position_kind() {
+        PositionKind::GtidSet => Position::GtidSet(GtidSet::parse(&text()).map_err(wrong)?),
+        PositionKind::GtidList => Position::GtidList(GtidList::parse(&text()).map_err(wrong)?),
+        PositionKind::File => Position::File(file(session, status)?),
+    })
+}
+
+fn file(session: &Session, status: Option<&Row>) -> Result<FilePosition, ServerError> {
+    let status = status.ok_or_else(|| session.unexpected(DOING, "the server writes no binlog"))?;
+    let (Some(file), Some(offset)) = (columns::text_at(status, 0), columns::text_at(status, 1)) else {
+        return Err(session.unexpected(DOING, "a binlog status without file and offset"));
+    };
+    let offset = offset.parse().map_err(|_| session.unexpected(DOING, &offset))?;
+    Ok(FilePosition { file, offset })
 }

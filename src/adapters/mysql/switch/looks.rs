@@ -1,0 +1,101 @@
+//! What has to be so under the hold and is looked at right before it, because under it every round trip is downtime:
+//! nobody holds a lock on green that promote would not lift, and no session on blue writes through read-only.
+//!
+//! Must not decide what follows from it.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::Row;
+
+use super::{Inner, quiet};
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::sql;
+use crate::domain::ids::Side;
+use crate::domain::machine::HoldKind;
+use crate::engine::ports::Terms;
+
+/// How long a look at green's locks counts.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// Whether the look right before the hold is enough to keep those out that write through read-only. Under the global
+/// read lock nobody commits, whatever his rights: who comes after the look waits as all others do, and is ended before
+/// the lock is given up behind a promoted green (`after::release`). Under the other holds, and where such sessions are
+/// to be ended, they are looked for again before the position is read.
+pub(super) fn before_the_hold_is_enough(inner: &Inner) -> bool {
+    inner.settings.hold == HoldKind::Lock && !inner.settings.end_privileged
+}
+
+/// What stands against a hold now, in words.
+pub(super) async fn right_before_the_hold(
+    inner: &Inner,
+    terms: Terms,
+) -> Result<Option<String>, ServerError> {
+    if before_the_hold_is_enough(inner) {
+        let sessions = privileged(inner, terms).await?;
+        if !sessions.is_empty() {
+            return Ok(Some(privileged_text(&sessions)));
+        }
+    }
+    let seen = locks_on_green(inner, terms).await?;
+    *inner.green_seen_free.lock().await = seen.is_none().then(Instant::now);
+    Ok(seen)
+}
+
+/// As [`locks_on_green`], unless that was looked at a moment ago.
+pub(super) async fn fresh_locks_on_green(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
+    match *inner.green_seen_free.lock().await {
+        Some(at) if at.elapsed() < FRESH => Ok(None),
+        _ => locks_on_green(inner, terms).await,
+    }
+}
+
+/// Why a hold is not taken, or given up, that cannot keep everybody from writing.
+pub(super) fn privileged_text(sessions: &[u64]) -> String {
+    format!(
+        "sessions {sessions:?} on blue write through read-only; `switch.privileged_sessions: end` would end them"
+    )
+}
+
+/// Sessions on blue that write through read-only, without those of this run.
+pub(super) async fn privileged(inner: &Inner, terms: Terms) -> Result<Vec<u64>, ServerError> {
+    let mut blue = inner.control(Side::Blue, terms.budget).await?;
+    let Some(question) = quiet::privileged_sessions(inner, blue.id()) else {
+        return Ok(Vec::new());
+    };
+    let doing = "look for sessions that write through read-only";
+    let sets = blue.batch(doing, &question, terms.budget).await?;
+    let rows = sets.into_iter().next().unwrap_or_default();
+    Ok(numbers(&rows))
+}
+
+/// The first column: sessions' numbers.
+pub(super) fn numbers(rows: &[Row]) -> Vec<u64> {
+    rows.iter()
+        .filter_map(|row| row.get_opt::<u64, _>(0)?.ok())
+        .collect()
+}
+
+/// A global read lock or a backup lock that somebody holds on green, which promote would not lift; in words.
+async fn locks_on_green(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
+    let caps = &inner.settings.green.caps;
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    let question = if caps.metadata_locks && caps.super_read_only {
+        "SELECT CONCAT(l.OBJECT_TYPE, ' ', l.LOCK_TYPE, ' held by session ', t.PROCESSLIST_ID) \
+         FROM performance_schema.metadata_locks l JOIN performance_schema.threads t \
+         ON t.THREAD_ID = l.OWNER_THREAD_ID \
+         WHERE l.OBJECT_TYPE IN ('GLOBAL', 'BACKUP LOCK') AND l.LOCK_TYPE = 'SHARED' \
+         AND l.LOCK_STATUS = 'GRANTED' AND t.PROCESSLIST_ID <> CONNECTION_ID() LIMIT 1"
+            .to_owned()
+    } else {
+        // Elsewhere a lock shows as green's applier waiting for it.
+        let list = sql::process_list(caps);
+        format!(
+            "SELECT CONCAT('session ', ID, ': ', STATE) FROM {list} WHERE STATE LIKE 'Waiting for backup lock%' \
+             OR STATE LIKE 'Waiting for global read lock%' LIMIT 1"
+        )
+    };
+    let rows: Vec<(String,)> = green
+        .rows("look for locks on green", &question, terms.budget)
+        .await?;
+    Ok(rows.into_iter().next().map(|(text,)| text))
+}
