@@ -1,6 +1,7 @@
 //! The guard: a procedure that sleeps on a session of its own and then makes blue writable, whatever became of bleen.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::Row;
@@ -67,10 +68,12 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
         let (holder,): (Option<u64>,) = blue.one("see the guard sleep", FIND_GUARD, budget).await?;
         match holder {
             Some(id) if id == number => {
-                hold::close_system_tables(inner, &mut blue, budget).await;
                 drop(blue);
                 if let Some(seen) = looks::right_before_the_hold(inner, terms).await? {
                     return refused(WhyKind::Refused, seen);
+                }
+                if let Some(blocked) = hold::prepare(inner, terms).await? {
+                    return Ok(blocked);
                 }
                 return fence::caught_up_instant(inner, terms).await;
             }
@@ -121,41 +124,48 @@ pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
 /// How long one wait for the guard's end may take, in seconds as `GET_LOCK` takes them.
 const GONE_WITHIN_SECONDS: u64 = 1;
 
-/// Step 12: the guard told to end and seen gone; then, in the same round trip, whether blue is still sealed, in memory
-/// and persisted, and where it stands.
-pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+/// Step 12: the guard told to end and seen gone; then whether blue is still sealed, in memory and persisted, and where it
+/// stands. The order and the look go out together on two sessions: the server answers the order late (MySQL after 0.7 ms),
+/// and the look waits for what it does.
+pub(super) async fn disarm(inner: &Arc<Inner>, terms: Terms) -> Result<Answer, ServerError> {
     let Some(number) = *inner.sessions.guard_id.lock().await else {
         return refused(WhyKind::Refused, "no guard was armed by this run");
     };
+    let ending = tokio::spawn(end_it(Arc::clone(inner), number, terms.budget));
     let until = tokio::time::Instant::now() + terms.budget;
-    // The order to end and the first look share a round trip.
-    let mut first = format!("{}; ", end_statement(number));
     loop {
-        let seen = match sealed_at(inner, &first, terms.budget).await {
-            // 1094: no such session. It has ended by itself; the look tells what that did.
-            Err(e) if e.code() == Some(1094) => {
-                first.clear();
-                continue;
+        let seen = sealed_at(inner, terms.budget).await?;
+        if matches!(seen, Seen::Sealed { guard_gone: true, .. }) {
+            return Ok(Answer::Seen(seen));
+        }
+        if tokio::time::Instant::now() > until {
+            // Why it is still there is the order's to tell, if it can.
+            if let Ok(Err(e)) = ending.await {
+                return Err(e);
             }
-            other => other?,
-        };
-        first.clear();
-        let gone = matches!(seen, Seen::Sealed { guard_gone: true, .. });
-        if gone || tokio::time::Instant::now() > until {
             return Ok(Answer::Seen(seen));
         }
     }
 }
 
+/// Orders the guard's session to end. 1094: it has ended by itself; the look tells what that did.
+async fn end_it(inner: Arc<Inner>, number: u64, budget: Duration) -> Result<(), ServerError> {
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    match blue.run("end the guard", &end_statement(number), budget).await {
+        Err(e) if e.code() != Some(1094) => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// Guard, flags and position in one round trip, on a session of its own: it waits for the guard's named lock, and
 /// on MySQL 5.6 that would cost the control session one that it holds.
-pub(super) async fn sealed_at(inner: &Inner, first: &str, budget: Duration) -> Result<Seen, ServerError> {
+pub(super) async fn sealed_at(inner: &Inner, budget: Duration) -> Result<Seen, ServerError> {
     let doing = "see the guard gone and blue sealed";
     let mut slot = inner.sessions.disarm.lock().await;
     let Some(blue) = slot.as_mut() else {
         return Err(lost(Side::Blue, doing, "its session is gone"));
     };
-    let question = format!("{first}{}", sealed_question(&inner.settings));
+    let question = sealed_question(&inner.settings);
     let sets = blue.batch(doing, &question, budget).await?;
     let row = |set: usize| sets.get(set).and_then(|rows| rows.first());
     let number = |row: &Row, at| row.get_opt::<i64, _>(at).and_then(Result::ok);

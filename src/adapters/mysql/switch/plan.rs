@@ -142,6 +142,9 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
         guard::call(settings),
         Some(sessions::end_statement("<the guard's session>")),
     );
+    if let Some(close) = hold::close_tables(settings.hold) {
+        list.add(Step::Arm, Side::Blue, close, None);
+    }
 }
 
 fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_sessions: Option<&str>) {
@@ -197,8 +200,8 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     let statement = seal::statement(caps, &session, &alive, &in_time);
     list.add(Step::Seal, Side::Blue, statement, Some(unsealing(settings, seen)));
     let end = sessions::end_statement("<the guard's session>");
-    let disarm = format!("{end}; {}", guard::sealed_question(settings));
-    list.add(Step::Disarm, Side::Blue, disarm, None);
+    list.add(Step::Disarm, Side::Blue, end, None);
+    list.add(Step::Disarm, Side::Blue, guard::sealed_question(settings), None);
     let green = &settings.green.caps;
     let undo = "none: the point of no return; going back is a switch in the other direction".to_owned();
     let in_time = clock::in_time(LIMIT_ON_GREEN);
