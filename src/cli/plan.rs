@@ -20,6 +20,7 @@ use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::prepare::Preparing;
 use crate::playbook::Playbook;
+use crate::playbook::model::{HookFailure, HookMoment};
 
 /// Runs the command.
 ///
@@ -72,6 +73,7 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     let run = pair::new_run();
     let settings = switch::settings(playbook, &pair, &run, hold);
     let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;
+    hooks(playbook, HookMoment::BeforeHold, Step::Ready, "", events);
     for planned in statements {
         events.say(EventKind::Planned {
             step: planned.step,
@@ -80,6 +82,9 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
             undo: planned.undo,
         });
     }
+    hooks(playbook, HookMoment::AfterSwitch, Step::Confirm, "", events);
+    let else_ = " (instead, if the run ends with blue serving)";
+    hooks(playbook, HookMoment::AfterRelease, Step::Undo, else_, events);
     let ending = if blocking.is_empty() {
         Ending::Done
     } else {
@@ -95,6 +100,22 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
             "blocking": blocking,
         }),
     })
+}
+
+/// The hooks of a moment, in its place.
+fn hooks(playbook: &Playbook, at: HookMoment, step: Step, when: &str, events: &Events) {
+    for hook in playbook.hooks.iter().filter(|hook| hook.at == at) {
+        let may_stop = match hook.failure {
+            HookFailure::Abort => " (its failure stops the run)",
+            HookFailure::Notify => "",
+        };
+        events.say(EventKind::Planned {
+            step,
+            side: None,
+            statement: format!("{}{may_stop}{when}", hook.exec.shown()),
+            undo: None,
+        });
+    }
 }
 
 /// The changes that `prepare` would make, and what waiting means.

@@ -11,6 +11,7 @@ use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::{by_hand, playbook_file, reporting};
+use crate::adapters::compose;
 use crate::adapters::journal::RunJournal;
 use crate::adapters::mysql::own_schema::{self, RunRow};
 use crate::adapters::mysql::switch::{Facts, OpenError, SwitchServers};
@@ -20,6 +21,7 @@ use crate::domain::outcome::{Why, WhyKind};
 use crate::domain::step::Step;
 use crate::engine::attempt;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
+use crate::engine::hooks::End;
 use crate::playbook::Playbook;
 
 /// Runs the command.
@@ -148,6 +150,21 @@ pub async fn end_unfinished(
     if let Err(e) = servers.close_run(&attempt.outcome).await {
         events.warn(format!("the outcome is not written down on the servers: {e}"));
     }
+    // Its locks go first: a hook that takes its time must not keep the pair.
+    drop(servers);
+    let end = End {
+        serves: attempt.outcome.serves(),
+        outcome: attempt.outcome.word(),
+        why: attempt
+            .outcome
+            .why()
+            .map(|why| why.detail.clone())
+            .unwrap_or_default(),
+    };
+    compose::hooks(playbook, &settings, events)
+        .taken_over()
+        .at_the_end(&end, &mut journal, &signals.stop_waiting)
+        .await;
     let result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
     Ok(Some(Done {
         ending: Ending::from(&attempt.outcome),

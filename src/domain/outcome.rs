@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::Side;
 use super::step::Step;
 
 /// Why a switchover was given up, or why its end is not known. It always says why.
@@ -111,6 +112,25 @@ impl Outcome {
             Self::Released { .. } => "released",
             Self::RolledBack { .. } => "rolled-back",
             Self::Ambiguous { .. } => "ambiguous",
+        }
+    }
+
+    /// Who serves then; `None` if that is not certain.
+    #[must_use]
+    pub const fn serves(&self) -> Option<Side> {
+        match self {
+            Self::Switched { .. } => Some(Side::Green),
+            Self::Released { .. } | Self::RolledBack { .. } => Some(Side::Blue),
+            Self::Ambiguous { .. } => None,
+        }
+    }
+
+    /// Why it was given up; `None` if it was not.
+    #[must_use]
+    pub const fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Switched { .. } => None,
+            Self::Released { why, .. } | Self::RolledBack { why, .. } | Self::Ambiguous { why } => Some(why),
         }
     }
 }

@@ -16,15 +16,10 @@ use crate::engine::ports::Terms;
 
 pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let until = Instant::now() + terms.budget;
+    let surroundings = inner.settings.about().surroundings();
     let mut left = Vec::new();
     for route in &inner.settings.routes {
         let allowed = route.timeout.min(until.saturating_duration_since(Instant::now()));
-        let surroundings = [
-            ("BLEEN_RUN", inner.settings.run.as_str().to_owned()),
-            ("BLEEN_PAIR", inner.settings.pair.clone()),
-            ("BLEEN_BLUE", inner.settings.blue.target.address.to_string()),
-            ("BLEEN_GREEN", inner.settings.green.target.address.to_string()),
-        ];
         if let Err(e) = exec::run(&route.command, &surroundings, allowed).await {
             left.push(Debt {
                 step: Step::Route,

@@ -217,7 +217,7 @@ fn afterwards(list: &mut List, settings: &Settings, seen: &Seen) {
         list.0.push(Planned {
             step: Step::Route,
             side: None,
-            statement: format!("run {}: {}", route.name, route.command.join(" ")),
+            statement: route.shown(),
             undo: None,
         });
     }
