@@ -61,11 +61,13 @@ pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Option<R
     let on_green = own_schema::runs(&mut pair.on_green, ANSWER)
         .await?
         .unwrap_or_default();
-    let of_pair = |rows: Vec<RunRow>| {
-        rows.into_iter()
-            .filter(|r| r.pair == playbook.name)
-            .collect::<Vec<_>>()
-    };
+    Ok(unfinished_of(&playbook.name, on_blue, on_green))
+}
+
+/// The unfinished run of a pair by the rows of both sides, or of the one that could be asked.
+#[must_use]
+pub fn unfinished_of(pair: &str, on_blue: Vec<RunRow>, on_green: Vec<RunRow>) -> Option<RunRow> {
+    let of_pair = |rows: Vec<RunRow>| rows.into_iter().filter(|r| r.pair == pair).collect::<Vec<_>>();
     let (on_blue, on_green) = (of_pair(on_blue), of_pair(on_green));
     let ended_on_green = |run: &str| on_green.iter().any(|r| r.run_id == run && r.outcome.is_some());
     let open = on_blue
@@ -74,10 +76,9 @@ pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Option<R
         .filter(|r| r.outcome.is_none() && !ended_on_green(&r.run_id));
     // A row that was ended on blue may not have reached green yet.
     let ended_on_blue = |run: &str| on_blue.iter().any(|r| r.run_id == run && r.outcome.is_some());
-    Ok(open
-        .filter(|r| !ended_on_blue(&r.run_id))
+    open.filter(|r| !ended_on_blue(&r.run_id))
         .max_by(|a, b| a.started.cmp(&b.started))
-        .cloned())
+        .cloned()
 }
 
 /// Ends the unfinished run of a pair, if there is one.
