@@ -58,7 +58,7 @@ async fn end_privileged(inner: &Inner, terms: Terms) -> Vec<Debt> {
         }
     };
     let mut left = Vec::new();
-    for number in sessions {
+    for (number, _) in sessions {
         let ended = match inner.control(Side::Blue, terms.budget).await {
             Ok(mut blue) => end_session(&mut blue, &inner.settings.blue, number, terms.budget).await,
             Err(e) => Err(e),
