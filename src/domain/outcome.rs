@@ -125,6 +125,17 @@ impl Outcome {
         }
     }
 
+    /// Whether the run stays open on the servers, so that `resume` finds it: it is not certain who serves, or green
+    /// serves and was not seen to be as a promoted green is.
+    #[must_use]
+    pub fn stays_open(&self) -> bool {
+        match self {
+            Self::Ambiguous { .. } => true,
+            Self::Switched { debt } => debt.iter().any(|d| d.step == Step::Promote),
+            Self::Released { .. } | Self::RolledBack { .. } => false,
+        }
+    }
+
     /// Why it was given up; `None` if it was not.
     #[must_use]
     pub const fn why(&self) -> Option<&Why> {

@@ -230,7 +230,7 @@ impl Running<'_> {
                 self.times.deadline + self.times.answer
             }
             Command::Route => self.times.route,
-            Command::Release | Command::Confirm => self.times.after,
+            Command::Reopen | Command::Release | Command::Confirm => self.times.after,
             _ => self.times.answer,
         }
     }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
-use super::{Inner, hold, looks, quiet};
+use super::{Inner, hold, looks, promote, quiet};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::{quote, sql};
+use crate::adapters::mysql::{own_schema, quote, sql};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
@@ -80,10 +80,14 @@ async fn owe(inner: &Inner, side: Side, what: &str, statement: &str, budget: Dur
         Err(e) => Err(e),
     };
     if let Err(e) = result {
-        debt.push(Debt {
-            step: Step::Confirm,
-            what: format!("{what} on {side}: {statement}; ({e})"),
-        });
+        debt.push(owed(side, what, statement, &e));
+    }
+}
+
+fn owed(side: Side, what: &str, statement: &str, error: &ServerError) -> Debt {
+    Debt {
+        step: Step::Confirm,
+        what: format!("{what} on {side}: {statement}; ({error})"),
     }
 }
 
@@ -104,6 +108,12 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
     let budget = inner.settings.answer;
     let caps = &inner.settings.green.caps;
     let mut debt = Vec::new();
+    // What is left of the time is for the rest: the grace before idle sessions are ended, and the statements.
+    let wait = terms.budget.saturating_sub(inner.settings.idle_grace) / 2;
+    if let Err(e) = promote::answers(inner, wait).await {
+        tracing::debug!(error = %e, "green does not answer; each statement will say so");
+    }
+    green_accepts(inner, budget, &mut debt).await;
     owe(
         inner,
         Side::Green,
@@ -147,20 +157,43 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         .await;
     }
     if !locked.is_empty() {
+        let doing = "unlock accounts";
         let statement = quiet::accounts_statement(&locked, "UNLOCK");
-        owe(
-            inner,
-            Side::Blue,
-            "unlock accounts",
-            &statement,
-            budget,
-            &mut debt,
-        )
-        .await;
+        if let Err(e) = quiet::change_accounts(inner, doing, &statement, budget).await {
+            debt.push(owed(Side::Blue, doing, &statement, &e));
+        }
     }
     blue_refuses(inner, budget, &mut debt).await;
     end_idle(inner, terms, &mut debt).await;
+    if debt.is_empty() {
+        let doing = "conclude what was recorded to be put back";
+        owe(inner, Side::Green, doing, own_schema::CONCLUDE, budget, &mut debt).await;
+    }
     Ok(Answer::Seen(Seen::Left(debt)))
+}
+
+/// bleen's account may write through read-only, so a write alone does not show that green is open.
+async fn green_accepts(inner: &Inner, budget: Duration, debt: &mut Vec<Debt>) {
+    let question = promote::accepts_question(&inner.settings.green.caps);
+    let seen = match inner.control(Side::Green, budget).await {
+        Ok(mut green) => {
+            green
+                .one::<(i64,)>("see that green accepts writes", &question, budget)
+                .await
+        }
+        Err(e) => Err(e),
+    };
+    let what = match seen {
+        Ok((1,)) => return,
+        Ok(_) => {
+            "green is read-only, it restarted after it was promoted: `bleen resume` opens it again".to_owned()
+        }
+        Err(e) => format!("green could not be seen writable: {e}"),
+    };
+    debt.push(Debt {
+        step: Step::Promote,
+        what,
+    });
 }
 
 async fn blue_refuses(inner: &Inner, budget: Duration, debt: &mut Vec<Debt>) {

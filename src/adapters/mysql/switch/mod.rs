@@ -204,10 +204,10 @@ impl SwitchServers {
     }
 
     /// Writes the run's outcome where the servers keep it: on green if it was promoted, else on blue. The outcome
-    /// stands all the same if the row cannot be written; an ambiguous one is left open, so that `resume` finds it.
+    /// stands all the same if the row cannot be written; one that `resume` has to look at again is left open.
     pub fn close_run(&self, outcome: &Outcome) -> Pending<Result<(), String>> {
         let inner = Arc::clone(&self.inner);
-        let side = outcome.serves();
+        let side = outcome.serves().filter(|_| !outcome.stays_open());
         let word = outcome.word();
         Box::pin(async move {
             let Some(side) = side else { return Ok(()) };
