@@ -165,11 +165,17 @@ async fn prepares_and_switches(blue: ServerKind, green: ServerKind) {
     );
     assert_eq!(seen["unfinished_run"], serde_json::Value::Null, "{status}");
 
+    // What was prepared is concluded: nothing of it may be put back any more.
+    assert_eq!(seen["to_put_back"], serde_json::json!([]), "{status}");
+    let open = "SELECT COUNT(*) FROM bleen.undo WHERE state = 'open'";
+    assert_eq!(pair.green.value(open).await.unwrap().as_deref(), Some("0"));
+
     // There is no way back by undoing what was prepared, and nothing to prepare.
     for command in ["rollback", "prepare"] {
         let refused = operator.run(command, &[]).await;
         assert_eq!(refused.code, 2, "{refused}");
         assert!(refused.stdout.contains("was switched by run"), "{refused}");
+        assert!(refused.stdout.contains("green serves"), "{refused}");
         assert!(is_writable(&pair, Side::Green).await && !is_writable(&pair, Side::Blue).await);
     }
 }
@@ -177,6 +183,11 @@ async fn prepares_and_switches(blue: ServerKind, green: ServerKind) {
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_prepares_and_switches() {
     prepares_and_switches(ServerKind::MySql97, ServerKind::MySql97).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_prepares_and_switches() {
+    prepares_and_switches(ServerKind::MariaDb1011, ServerKind::MariaDb118).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

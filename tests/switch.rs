@@ -10,9 +10,12 @@
 mod support;
 
 use bleen::adapters::mysql::session::{Purpose, Session, Target};
+use bleen::adapters::mysql::switch::SwitchServers;
 use bleen::domain::ids::Side;
-use bleen::domain::machine::HoldKind;
-use bleen::domain::outcome::{Outcome, WhyKind};
+use bleen::domain::machine::{Answer, Command, HoldKind, Seen};
+use bleen::domain::outcome::{Outcome, Why, WhyKind};
+use bleen::domain::step::Step;
+use bleen::engine::ports::{Servers, Terms};
 use bleen::playbook::model::{Compare, GateMoment, GateQuery};
 use bleen::sandbox::{PairOptions, ServerKind};
 use support::{BUDGET, attempt, attempt_with, following, is_writable, settings};
@@ -163,4 +166,57 @@ async fn the_other_ways_to_hold() {
         switches(ServerKind::MySql97, ServerKind::MySql97, hold, &pair).await;
         switches(ServerKind::MariaDb1011, ServerKind::MariaDb118, hold, &pair).await;
     }
+}
+
+/// An account that is gone makes the ALTER USER fail. What is written after it has to reach green all the same: the
+/// setting that keeps it out of the binlog must not outlive the statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_cannot_be_locked_does_not_silence_the_run() {
+    let pair = following(
+        ServerKind::MariaDb1011,
+        ServerKind::MariaDb118,
+        &PairOptions::default(),
+    )
+    .await;
+    let make = [
+        "SET SESSION sql_log_bin = 0",
+        "CREATE USER boss@'%' IDENTIFIED BY 'pw'",
+        "GRANT READ_ONLY ADMIN ON *.* TO boss@'%'",
+    ];
+    pair.blue.run(&make).await.unwrap();
+    let mut settings = settings(&pair, HoldKind::Lock).await;
+    settings.end_privileged = true;
+    let run = settings.run.to_string();
+    let servers = SwitchServers::open(settings).await.unwrap();
+    pair.blue
+        .run(&["SET SESSION sql_log_bin = 0", "DROP USER boss@'%'"])
+        .await
+        .unwrap();
+    let terms = Terms {
+        deadline: None,
+        budget: BUDGET,
+    };
+    let quiet = servers.perform(Command::Quiet, terms).await;
+    assert!(
+        matches!(&quiet, Answer::Refused(_, why) if why.contains("boss")),
+        "{quiet:?}"
+    );
+    let put_back = servers.perform(Command::PutBack, terms).await;
+    assert!(
+        matches!(&put_back, Answer::Seen(Seen::Left(left)) if left.len() == 1),
+        "{put_back:?}"
+    );
+    let why = Why {
+        step: Step::Quiet,
+        kind: WhyKind::Refused,
+        detail: "an account is gone".into(),
+    };
+    let released = Outcome::Released { why, left: vec![] };
+    servers.close_run(&released).await.unwrap();
+    support::caught_up(&pair).await;
+    let question = format!("SELECT outcome FROM bleen.runs WHERE run_id = '{run}'");
+    assert_eq!(
+        pair.green.value(&question).await.unwrap().as_deref(),
+        Some("released")
+    );
 }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::exec::OnThisMachine;
 use super::mysql::relax;
 use super::mysql::switch::{OpenError, Server, Settings, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::HoldKind;
 use crate::domain::outcome::Outcome;
 use crate::engine::attempt::Times;
+use crate::engine::event::Events;
+use crate::engine::hooks::Hooks;
 use crate::engine::ports::Pending;
 use crate::engine::switchover::{Opener, Window};
 use crate::playbook::Playbook;
@@ -79,6 +82,12 @@ pub fn settings(
             .collect(),
         own_sessions: Vec::new(),
     }
+}
+
+/// The playbook's hooks for a run.
+#[must_use]
+pub fn hooks<'a>(playbook: &'a Playbook, settings: &Settings, events: &'a Events) -> Hooks<'a> {
+    Hooks::new(&OnThisMachine, &playbook.hooks, settings.about(), events)
 }
 
 /// The times of an attempt.

@@ -3,8 +3,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use crate::engine::hooks::{Programs, Surroundings};
+use crate::engine::ports::Pending;
+use crate::playbook::model::Exec;
 
 /// How much of a failing command's last words is shown, in bytes.
 const LAST_WORDS: usize = 400;
@@ -23,15 +28,26 @@ pub enum ExecError {
     Failed(String, String, String),
 }
 
+/// A program and everything that it started. Dropping it ends what is left of them.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody may be left of it, and that is as it should be.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs a program with its arguments and these variables beside bleen's own surroundings.
+///
+/// In a group of its own: a Ctrl-C in bleen's terminal is bleen's to answer, and the end of its time is the end of all
+/// that it started.
 ///
 /// # Errors
 /// It could not be started, did not end within `limit`, or failed. Dropping the future kills it.
-pub async fn run(
-    command: &[String],
-    surroundings: &[(&str, String)],
-    limit: Duration,
-) -> Result<(), ExecError> {
+pub async fn run(command: &[String], surroundings: &Surroundings, limit: Duration) -> Result<(), ExecError> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(ExecError::Start(String::new(), "no program is named".to_owned()));
     };
@@ -41,13 +57,21 @@ pub async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| ExecError::Start(program.clone(), e.to_string()))?;
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    let mut group = Group(pid);
     let output = timeout(limit, child.wait_with_output())
         .await
         .map_err(|_| ExecError::TimedOut(program.clone(), humantime::format_duration(limit).to_string()))?
         .map_err(|e| ExecError::Start(program.clone(), e.to_string()))?;
+    // It ended by itself; what it left running on purpose, and without our end of the pipe, is its own.
+    group.0 = None;
     if output.status.success() {
         return Ok(());
     }
@@ -61,6 +85,21 @@ pub async fn run(
     ))
 }
 
+/// Runs the playbook's hooks on this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct OnThisMachine;
+
+impl Programs for OnThisMachine {
+    fn run(&self, program: &Exec, surroundings: &Surroundings) -> Pending<Result<(), String>> {
+        let (program, surroundings) = (program.clone(), surroundings.clone());
+        Box::pin(async move {
+            run(&program.command, &surroundings, program.timeout)
+                .await
+                .map_err(|e| e.to_string())
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,10 +111,10 @@ mod tests {
     #[tokio::test]
     async fn says_how_a_command_failed() {
         let second = Duration::from_secs(10);
-        run(&words("true"), &[], second).await.unwrap();
+        run(&words("true"), &Vec::new(), second).await.unwrap();
         let failed = run(
             &["sh".into(), "-c".into(), "echo no such proxy >&2; exit 3".into()],
-            &[],
+            &Vec::new(),
             second,
         )
         .await;
@@ -85,11 +124,32 @@ mod tests {
                 .to_string()
                 .contains("exit status: 3: no such proxy")
         );
-        let missing = run(&words("/no/such/program"), &[], second).await.unwrap_err();
+        let missing = run(&words("/no/such/program"), &Vec::new(), second)
+            .await
+            .unwrap_err();
         assert!(matches!(missing, ExecError::Start(..)), "{missing}");
-        let slow = run(&words("sleep 5"), &[], Duration::from_millis(50))
+        let slow = run(&words("sleep 5"), &Vec::new(), Duration::from_millis(50))
             .await
             .unwrap_err();
         assert!(matches!(slow, ExecError::TimedOut(..)), "{slow}");
+    }
+
+    #[tokio::test]
+    async fn what_a_command_started_ends_with_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("child");
+        let script = format!("sleep 30 & echo $! > {}; wait", file.display());
+        let command = ["sh".to_owned(), "-c".to_owned(), script];
+        let slow = run(&command, &Vec::new(), Duration::from_millis(500)).await;
+        assert!(matches!(slow, Err(ExecError::TimedOut(..))), "{slow:?}");
+        let child = std::fs::read_to_string(&file).unwrap();
+        let status = format!("/proc/{}/stat", child.trim());
+        for _ in 0..200 {
+            match std::fs::read_to_string(&status) {
+                Ok(stat) if !stat.contains(") Z ") => tokio::time::sleep(Duration::from_millis(10)).await,
+                _ => return,
+            }
+        }
+        panic!("process {child} outlived the command that started it");
     }
 }

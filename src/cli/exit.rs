@@ -118,7 +118,7 @@ impl Ending {
         match self {
             Self::Done => "done as asked",
             Self::Switched => "green serves, nothing is left to do",
-            Self::NotReady => "a guardrail or a difference stops the run; nothing has changed",
+            Self::NotReady => "a guardrail, a hook or a difference stops the run; nothing has changed",
             Self::Failed(ErrorKind::NotReady) => {
                 "a password, directory or right is missing; nothing has changed"
             }

@@ -2,9 +2,9 @@
 
 use super::error::CliError;
 use super::pair::{ANSWER, Pair};
+use super::sight;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::survey::PairSurveyor;
-use crate::adapters::mysql::switch::run_lock_holder;
 use crate::domain::guardrails::{Decision, Finding, Known, PlanFacts, Scope, Severity};
 use crate::domain::ids::{RunId, Side};
 use crate::engine::doctor::{Doctor, Examination};
@@ -54,12 +54,7 @@ pub async fn lock_holder(pair: &mut Pair) -> Result<Option<String>, CliError> {
             Side::Blue => (&pair.blue, &mut pair.on_blue),
             Side::Green => (&pair.green, &mut pair.on_green),
         };
-        if let Some(taken) = run_lock_holder(server, session, ANSWER).await? {
-            holders.push(format!(
-                "session {} on {side} ({}), last heard of {} s ago",
-                taken.session, taken.account, taken.silent
-            ));
-        }
+        holders.extend(sight::lock_holder(server, session).await?);
     }
     Ok((!holders.is_empty()).then(|| holders.join("; ")))
 }

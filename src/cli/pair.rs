@@ -14,6 +14,7 @@ use crate::adapters::mysql::identity;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::switch::Server;
 use crate::adapters::targets;
+use crate::domain::identity::Identity;
 use crate::domain::ids::Side;
 use crate::engine::event::{EventKind, Events};
 use crate::playbook::Playbook;
@@ -59,8 +60,8 @@ impl Pair {
 /// # Errors
 /// A password that cannot be fetched, a server that cannot be reached or refuses the login.
 pub async fn open(playbook: &Playbook, events: &Events) -> Result<Pair, CliError> {
-    let (blue, on_blue) = one(Side::Blue, playbook, events).await?;
-    let (green, on_green) = one(Side::Green, playbook, events).await?;
+    let (blue, on_blue) = reach(Side::Blue, playbook, events).await?;
+    let (green, on_green) = reach(Side::Green, playbook, events).await?;
     let mut pair = Pair {
         blue,
         green,
@@ -70,15 +71,31 @@ pub async fn open(playbook: &Playbook, events: &Events) -> Result<Pair, CliError
     // Two names may be one server. It would take its own run lock, so it is said before anything else is asked.
     let on_blue = identity::read(&mut pair.on_blue, pair.blue.caps.family(), ANSWER).await?;
     let on_green = identity::read(&mut pair.on_green, pair.green.caps.family(), ANSWER).await?;
-    if on_blue.is_same_server(&on_green) {
-        let seen = format!("blue and green are the same server: {}", on_blue.label());
-        return Err(CliError::new(ErrorKind::NotReady, "tell blue from green", seen)
-            .hint("check the hosts and ports of `blue` and `green` in the playbook"));
-    }
+    tell_apart(&on_blue, &on_green)?;
     Ok(pair)
 }
 
-async fn one(side: Side, playbook: &Playbook, events: &Events) -> Result<(Server, Session), CliError> {
+/// Sees that blue and green are two servers.
+///
+/// # Errors
+/// They are one.
+pub fn tell_apart(blue: &Identity, green: &Identity) -> Result<(), CliError> {
+    if !blue.is_same_server(green) {
+        return Ok(());
+    }
+    let seen = format!("blue and green are the same server: {}", blue.label());
+    Err(CliError::new(ErrorKind::NotReady, "tell blue from green", seen)
+        .hint("check the hosts and ports of `blue` and `green` in the playbook"))
+}
+
+/// One side: what it can do, and a session on it.
+pub type Reached = (Server, Session);
+
+/// Reaches one side.
+///
+/// # Errors
+/// A password that cannot be fetched, a server that cannot be reached or refuses the login.
+pub async fn reach(side: Side, playbook: &Playbook, events: &Events) -> Result<Reached, CliError> {
     let endpoint = match side {
         Side::Blue => &playbook.pair.blue,
         Side::Green => &playbook.pair.green,

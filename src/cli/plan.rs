@@ -8,9 +8,10 @@ use super::args::Global;
 use super::error::CliError;
 use super::exit::Ending;
 use super::pair::{self, Pair, SECRET};
-use super::prepare::{is_prepared, switched_by};
+use super::prepare::{is_prepared, prepared_row, switched_by};
 use super::switch::{self, Done};
 use super::{guardrails, playbook_file, reporting, status};
+use crate::adapters::mysql::own_schema::{self, UndoRow};
 use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::switch::plan;
 use crate::adapters::targets;
@@ -20,6 +21,7 @@ use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::prepare::Preparing;
 use crate::playbook::Playbook;
+use crate::playbook::model::{HookFailure, HookMoment};
 
 /// Runs the command.
 ///
@@ -72,6 +74,7 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     let run = pair::new_run();
     let settings = switch::settings(playbook, &pair, &run, hold);
     let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;
+    hooks(playbook, HookMoment::BeforeHold, Step::Ready, "", events);
     for planned in statements {
         events.say(EventKind::Planned {
             step: planned.step,
@@ -80,6 +83,9 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
             undo: planned.undo,
         });
     }
+    hooks(playbook, HookMoment::AfterSwitch, Step::Confirm, "", events);
+    let else_ = " (instead, if the run ends with blue serving)";
+    hooks(playbook, HookMoment::AfterRelease, Step::Undo, else_, events);
     let ending = if blocking.is_empty() {
         Ending::Done
     } else {
@@ -95,6 +101,22 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
             "blocking": blocking,
         }),
     })
+}
+
+/// The hooks of a moment, in its place.
+fn hooks(playbook: &Playbook, at: HookMoment, step: Step, when: &str, events: &Events) {
+    for hook in playbook.hooks.iter().filter(|hook| hook.at == at) {
+        let may_stop = match hook.failure {
+            HookFailure::Abort => " (its failure stops the run)",
+            HookFailure::Notify => "",
+        };
+        events.say(EventKind::Planned {
+            step,
+            side: None,
+            statement: format!("{}{may_stop}{when}", hook.exec.shown()),
+            undo: None,
+        });
+    }
 }
 
 /// The changes that `prepare` would make, and what waiting means.
@@ -115,6 +137,16 @@ async fn preparing(
     let mut preparation = Preparation::new(request, Box::new(|_| Ok(())), Box::new(|_, _| ()));
     match preparation.plan().await {
         Ok(changes) => {
+            // Each change is recorded before it is made, by one statement of this form.
+            let record = own_schema::undo_statement(&UndoRow {
+                run_id: "<run>".to_owned(),
+                seq: 0,
+                side: Side::Blue,
+                what: "<change>".to_owned(),
+                statement: "<its undo>".to_owned(),
+                state: "open".to_owned(),
+            });
+            let mut record = Some(record);
             for change in changes.into_iter().filter(|c| c.sql != "DO 0") {
                 events.say(EventKind::Planned {
                     step: Step::Follow,
@@ -122,7 +154,22 @@ async fn preparing(
                     statement: change.sql,
                     undo: (!change.undo.is_empty()).then(|| change.undo.join("; ")),
                 });
+                if let Some(statement) = record.take() {
+                    events.say(EventKind::Planned {
+                        step: Step::Follow,
+                        side: Some(Side::Blue),
+                        statement: format!("{statement} /* before each of these changes */"),
+                        undo: None,
+                    });
+                }
             }
+            let prepared = prepared_row(playbook, &pair::new_run(), "<now>".to_owned());
+            events.say(EventKind::Planned {
+                step: Step::CatchUp,
+                side: Some(Side::Blue),
+                statement: own_schema::run_statement(&prepared),
+                undo: None,
+            });
         }
         Err(why) => {
             events.warn(why.to_string());

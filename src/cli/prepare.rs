@@ -15,7 +15,7 @@ use super::pair::{self, ANSWER, Pair, SECRET};
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{self, Done};
-use super::{by_hand, guardrails, playbook_file, reporting, resume};
+use super::{by_hand, guardrails, playbook_file, reporting, resume, sight};
 use crate::adapters::gates::lag_event;
 use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
 use crate::adapters::mysql::prepare::Preparation;
@@ -120,13 +120,7 @@ pub async fn take_lock(pair: &Pair, run: &RunId) -> Result<RunLock, CliError> {
 /// # Errors
 /// A server that cannot be asked.
 pub async fn switched_by(pair: &mut Pair) -> Result<Option<String>, CliError> {
-    let newest = own_schema::newest_epoch(&mut pair.on_green, ANSWER).await?;
-    let Some((run, promoted)) = newest else {
-        return Ok(None);
-    };
-    let family = pair.green.caps.family();
-    let green = mysql::identity::read(&mut pair.on_green, family, ANSWER).await?;
-    Ok((promoted == green.label()).then_some(run))
+    Ok(sight::promoted_by(&pair.green, &mut pair.on_green).await?)
 }
 
 async fn locked(
@@ -258,15 +252,8 @@ async fn conclude(
     match ended {
         Prepared::Ready { changes, sample } => {
             telling.caught_up(&sample);
-            let row = RunRow {
-                run_id: run.to_string(),
-                pair: playbook.name.clone(),
-                operator: pair::operator(),
-                started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-                step: Step::Ready.id().to_owned(),
-                outcome: Some(PREPARED.to_owned()),
-                facts: None,
-            };
+            let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+            let row = prepared_row(playbook, run, now);
             pair.on_blue
                 .run(
                     "write down that the pair is prepared",
@@ -342,6 +329,20 @@ const ABOUT_THE_COPY: [GuardrailId; 4] = [
 
 /// The outcome word of a prepared pair in bleen's own table of runs.
 pub const PREPARED: &str = "prepared";
+
+/// What is written down on blue when the pair is prepared.
+#[must_use]
+pub fn prepared_row(playbook: &Playbook, run: &RunId, now: String) -> RunRow {
+    RunRow {
+        run_id: run.to_string(),
+        pair: playbook.name.clone(),
+        operator: pair::operator(),
+        started: now,
+        step: Step::Ready.id().to_owned(),
+        outcome: Some(PREPARED.to_owned()),
+        facts: None,
+    }
+}
 
 /// Tells the steps of preparing, and knows what would have to be put back.
 #[derive(Clone)]

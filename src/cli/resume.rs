@@ -11,6 +11,7 @@ use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::{by_hand, playbook_file, reporting};
+use crate::adapters::compose;
 use crate::adapters::journal::RunJournal;
 use crate::adapters::mysql::own_schema::{self, RunRow};
 use crate::adapters::mysql::switch::{Facts, OpenError, SwitchServers};
@@ -20,6 +21,7 @@ use crate::domain::outcome::{Why, WhyKind};
 use crate::domain::step::Step;
 use crate::engine::attempt;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
+use crate::engine::hooks::End;
 use crate::playbook::Playbook;
 
 /// Runs the command.
@@ -59,11 +61,13 @@ pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Option<R
     let on_green = own_schema::runs(&mut pair.on_green, ANSWER)
         .await?
         .unwrap_or_default();
-    let of_pair = |rows: Vec<RunRow>| {
-        rows.into_iter()
-            .filter(|r| r.pair == playbook.name)
-            .collect::<Vec<_>>()
-    };
+    Ok(unfinished_of(&playbook.name, on_blue, on_green))
+}
+
+/// The unfinished run of a pair by the rows of both sides, or of the one that could be asked.
+#[must_use]
+pub fn unfinished_of(pair: &str, on_blue: Vec<RunRow>, on_green: Vec<RunRow>) -> Option<RunRow> {
+    let of_pair = |rows: Vec<RunRow>| rows.into_iter().filter(|r| r.pair == pair).collect::<Vec<_>>();
     let (on_blue, on_green) = (of_pair(on_blue), of_pair(on_green));
     let ended_on_green = |run: &str| on_green.iter().any(|r| r.run_id == run && r.outcome.is_some());
     let open = on_blue
@@ -72,10 +76,9 @@ pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Option<R
         .filter(|r| r.outcome.is_none() && !ended_on_green(&r.run_id));
     // A row that was ended on blue may not have reached green yet.
     let ended_on_blue = |run: &str| on_blue.iter().any(|r| r.run_id == run && r.outcome.is_some());
-    Ok(open
-        .filter(|r| !ended_on_blue(&r.run_id))
+    open.filter(|r| !ended_on_blue(&r.run_id))
         .max_by(|a, b| a.started.cmp(&b.started))
-        .cloned())
+        .cloned()
 }
 
 /// Ends the unfinished run of a pair, if there is one.
@@ -148,6 +151,21 @@ pub async fn end_unfinished(
     if let Err(e) = servers.close_run(&attempt.outcome).await {
         events.warn(format!("the outcome is not written down on the servers: {e}"));
     }
+    // Its locks go first: a hook that takes its time must not keep the pair.
+    drop(servers);
+    let end = End {
+        serves: attempt.outcome.serves(),
+        outcome: attempt.outcome.word(),
+        why: attempt
+            .outcome
+            .why()
+            .map(|why| why.detail.clone())
+            .unwrap_or_default(),
+    };
+    compose::hooks(playbook, &settings, events)
+        .taken_over()
+        .at_the_end(&end, &mut journal, &signals.stop_waiting)
+        .await;
     let result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
     Ok(Some(Done {
         ending: Ending::from(&attempt.outcome),

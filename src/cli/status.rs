@@ -1,4 +1,6 @@
 //! `bleen status`: who accepts writes, how green follows, what is under way or was left; only reads.
+//!
+//! Made for the worst hour: a server that cannot be reached is named, and the other one is reported in full.
 
 use std::path::Path;
 
@@ -6,28 +8,25 @@ use serde_json::{Value, json};
 
 use super::args::Global;
 use super::error::CliError;
-use super::exit::Ending;
-use super::pair::{self, ANSWER, Pair};
-use super::prepare::{PREPARED, switched_by};
+use super::exit::{Ending, ErrorKind};
+use super::pair::{self, Pair, Reached};
+use super::prepare::PREPARED;
+use super::sight::{self, Sight};
 use super::signals::what_cancel_does;
 use super::switch::Done;
-use super::{guardrails, playbook_file, reporting, resume, run_dir};
-use crate::adapters::journal;
+use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
-use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
-use crate::adapters::mysql::replication;
-use crate::adapters::mysql::session::Session;
+use crate::adapters::mysql::own_schema::{RunRow, UndoRow};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::Unit;
 use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
-use crate::engine::ports::Record;
 use crate::playbook::Playbook;
 
 /// Runs the command.
 ///
 /// # Errors
-/// Everything that keeps it from looking: the playbook, a password, a server.
+/// The playbook is wrong, or both sides are one server. What cannot be reached is part of the report.
 pub fn run(path: &Path, global: &Global) -> Result<Ending, CliError> {
     let playbook = playbook_file::read(path)?;
     super::wait_for(async {
@@ -38,16 +37,6 @@ pub fn run(path: &Path, global: &Global) -> Result<Ending, CliError> {
     })
 }
 
-/// Whether a server accepts the writes of an ordinary account.
-///
-/// # Errors
-/// Any cause.
-pub async fn is_writable(session: &mut Session) -> Result<bool, CliError> {
-    let question = "SELECT @@GLOBAL.read_only IN ('OFF', '0')";
-    let open: i64 = session.one("read read_only", question, ANSWER).await?;
-    Ok(open == 1)
-}
-
 async fn status(playbook: &Playbook, global: &Global, events: &Events) -> Result<Done, CliError> {
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -55,162 +44,272 @@ async fn status(playbook: &Playbook, global: &Global, events: &Events) -> Result
         command: "status".to_owned(),
         pair: playbook.name.clone(),
     });
-    let mut pair = pair::open(playbook, events).await?;
-    let pair = &mut pair;
     // Green first: a side that is being opened is read before the other.
-    let green = is_writable(&mut pair.on_green).await?;
-    let blue = is_writable(&mut pair.on_blue).await?;
-    let writable = match (blue, green) {
-        (true, false) => "blue",
-        (false, true) => "green",
-        (false, false) => "neither",
-        (true, true) => "both",
+    let mut green = pair::reach(Side::Green, playbook, events).await;
+    let green_seen = see(&mut green).await;
+    let mut blue = pair::reach(Side::Blue, playbook, events).await;
+    let blue_seen = see(&mut blue).await;
+    if let (Ok(blue), Ok(green)) = (&blue_seen, &green_seen) {
+        pair::tell_apart(&blue.identity, &green.identity)?;
+    }
+    let behind = match (&mut blue, &mut green) {
+        (Ok(blue), Ok(green)) => distance(blue, green).await,
+        _ => None,
     };
-    let open = own_schema::open_undos(&mut pair.on_blue, None, ANSWER).await?;
-    let open = open.unwrap_or_default();
-    let runs = own_schema::runs(&mut pair.on_blue, ANSWER)
-        .await?
-        .unwrap_or_default();
-    let switched = switched_by(pair).await?;
-    if writable == "both" && switched.is_some() {
+    let ending = ending([&blue_seen, &green_seen], events);
+    let report = Report {
+        playbook,
+        runs: run_dir::find(global).ok(),
+        blue: blue_seen,
+        green: green_seen,
+        behind,
+    };
+    if report.accept_writes() == "both" && report.switched().is_some() {
         events.warn("both servers accept writes, and green was promoted: make blue read-only at once");
     }
-    let unfinished = resume::unfinished(playbook, pair).await?;
-    let holder = guardrails::lock_holder(pair).await?;
-    let unfinished = unfinished.map(|row| {
-        let step = step_of(global, &row);
-        unfinished_words(&row, step, holder.as_deref())
-    });
-    let (behind, replication) = following(pair).await?;
-    let state = state(
-        &runs,
-        &open,
-        switched.as_deref(),
-        replication.is_some(),
-        unfinished.is_some(),
-    );
     Ok(Done {
-        ending: Ending::Done,
-        result: json!({
-            "pair": playbook.name,
-            "writable": writable,
-            "blue": side(pair, Side::Blue, blue),
-            "green": side(pair, Side::Green, green),
-            "replication": replication.unwrap_or_else(|| "green follows nobody".to_owned()),
-            "behind": behind,
-            "state": state,
-            "unfinished_run": unfinished,
-            "run_lock": holder.unwrap_or_else(|| "free".to_owned()),
-            "to_put_back": open.iter().map(|r| format!("{}: {}", r.side, r.what)).collect::<Vec<_>>(),
+        ending,
+        result: report.told(),
+    })
+}
+
+async fn see(reached: &mut Result<Reached, CliError>) -> Result<Sight, CliError> {
+    match reached {
+        Ok((server, session)) => sight::look(server, session).await,
+        Err(e) => Err(CliError {
+            hints: e.hints.clone(),
+            server: e.server.clone(),
+            ..CliError::new(e.kind, e.doing.as_ref(), e.seen.clone())
         }),
-    })
-}
-
-fn side(pair: &Pair, side: Side, writable: bool) -> Value {
-    let server = match side {
-        Side::Blue => &pair.blue,
-        Side::Green => &pair.green,
-    };
-    json!({
-        "address": server.target.address.to_string(),
-        "version": server.caps.version.to_string(),
-        "accepts_writes": writable,
-    })
-}
-
-/// How far green is behind, and how it follows; nothing if it follows nobody.
-async fn following(pair: &mut Pair) -> Result<(Option<String>, Option<String>), CliError> {
-    let channels = replication::status::read(&mut pair.on_green, &pair.green.caps, ANSWER).await?;
-    let Some(channel) = channels.first() else {
-        return Ok((None, None));
-    };
-    let at = format!("{}:{}", channel.source_host, channel.source_port);
-    let words = match channel.trouble() {
-        None => format!("green follows {at}"),
-        Some(trouble) => format!("green is told to follow {at}, but: {trouble}"),
-    };
-    let distance = behind(
-        (&mut pair.on_blue, &pair.blue.caps),
-        (&mut pair.on_green, &pair.green.caps),
-    )
-    .await?;
-    let distance = distance.map(|b| match b.unit {
-        Unit::Transactions => format!("{} transactions", b.amount),
-        Unit::Bytes => format!("{} bytes of binlog", b.amount),
-    });
-    Ok((distance, Some(words)))
-}
-
-/// What the pair has come to, with the command that goes on.
-fn state(
-    runs: &[RunRow],
-    open: &[UndoRow],
-    switched: Option<&str>,
-    follows: bool,
-    unfinished: bool,
-) -> String {
-    if unfinished {
-        return "a run is unfinished".to_owned();
     }
-    if let Some(run) = switched {
-        return format!("switched by run {run}: green serves");
-    }
-    let Some(newest) = open.first() else {
-        return "not prepared: `bleen doctor`, then `bleen prepare`".to_owned();
-    };
-    let prepared = runs
-        .iter()
-        .any(|r| r.run_id == newest.run_id && r.outcome.as_deref() == Some(PREPARED));
-    match (prepared, follows) {
-        (true, true) => format!(
-            "prepared by run {}: `bleen switch` moves the writers, `bleen rollback` undoes it",
-            newest.run_id
-        ),
-        (true, false) => {
-            "prepared, but green follows nobody any more: `bleen prepare` sets it up again".to_owned()
+}
+
+/// Done if both were seen; else what kept one from being seen, said aloud.
+fn ending(sides: [&Result<Sight, CliError>; 2], events: &Events) -> Ending {
+    let mut ending = Ending::Done;
+    for error in sides.into_iter().filter_map(|side| side.as_ref().err()) {
+        events.warn(cannot_see(error));
+        for hint in &error.hints {
+            events.note(format!("hint: {hint}"));
         }
-        (false, _) => format!(
-            "preparing was left in the middle by run {}: `bleen prepare` goes on, `bleen rollback` undoes it",
-            newest.run_id
-        ),
+        if ending != Ending::Failed(ErrorKind::Unreachable) {
+            ending = Ending::Failed(error.kind);
+        }
+    }
+    ending
+}
+
+fn cannot_see(error: &CliError) -> String {
+    let on = error
+        .server
+        .as_ref()
+        .map(|server| format!(" on {server}"))
+        .unwrap_or_default();
+    format!("failed to {}{on}: {}", error.doing, error.seen)
+}
+
+/// How far green is behind by the positions. Not known if a server goes away right now.
+async fn distance(blue: &mut Reached, green: &mut Reached) -> Option<String> {
+    let (blue, green) = ((&mut blue.1, &blue.0.caps), (&mut green.1, &green.0.caps));
+    let behind = behind(blue, green).await.ok().flatten()?;
+    Some(match behind.unit {
+        Unit::Transactions => format!("{} transactions", behind.amount),
+        Unit::Bytes => format!("{} bytes of binlog", behind.amount),
+    })
+}
+
+/// Everything that was seen, by whatever could be seen.
+struct Report<'a> {
+    playbook: &'a Playbook,
+    /// This machine's journals.
+    runs: Option<std::path::PathBuf>,
+    blue: Result<Sight, CliError>,
+    green: Result<Sight, CliError>,
+    behind: Option<String>,
+}
+
+impl Report<'_> {
+    fn told(&self) -> Value {
+        let unfinished = self.unfinished();
+        let replication = match &self.green {
+            Ok(green) => Some(format!(
+                "green {}",
+                green.follows.as_deref().unwrap_or("follows nobody")
+            )),
+            Err(_) => None,
+        };
+        let open = self.open();
+        json!({
+            "pair": self.playbook.name,
+            "writable": self.accept_writes(),
+            "blue": side(&self.blue),
+            "green": side(&self.green),
+            "replication": replication,
+            "behind": self.behind,
+            "state": self.state(&open, unfinished.is_some()),
+            "unfinished_run": unfinished.map(|row| self.unfinished_words(&row)),
+            "run_lock": self.lock().unwrap_or_else(|| "free".to_owned()),
+            "to_put_back": open.iter().map(|r| format!("{}: {}", r.side, r.what)).collect::<Vec<_>>(),
+            "this_machine": self.runs.as_deref().and_then(|runs| remembered::newest(runs, &self.playbook.name)),
+        })
+    }
+
+    fn accept_writes(&self) -> &'static str {
+        let of = |side: &Result<Sight, CliError>| side.as_ref().ok().map(|s| s.accepts_writes);
+        match (of(&self.blue), of(&self.green)) {
+            (Some(true), Some(false)) => "blue",
+            (Some(false), Some(true)) => "green",
+            (Some(false), Some(false)) => "neither",
+            (Some(true), Some(true)) => "both",
+            (Some(true), None) => "blue; green could not be asked",
+            (Some(false), None) => "not blue; green could not be asked",
+            (None, Some(true)) => "green; blue could not be asked",
+            (None, Some(false)) => "not green; blue could not be asked",
+            (None, None) => "neither server could be asked",
+        }
+    }
+
+    fn switched(&self) -> Option<&str> {
+        self.green.as_ref().ok()?.promoted_by.as_deref()
+    }
+
+    /// What is recorded to be put back, by the side that serves: after a switch blue is sealed and its record stands
+    /// still.
+    fn open(&self) -> Vec<UndoRow> {
+        let of = |side: &Result<Sight, CliError>| side.as_ref().ok().map(|s| s.open.clone());
+        let rows = if self.switched().is_some() {
+            of(&self.green)
+        } else {
+            of(&self.blue).or_else(|| of(&self.green))
+        };
+        rows.unwrap_or_default()
+    }
+
+    fn lock(&self) -> Option<String> {
+        let holders: Vec<String> = [&self.blue, &self.green]
+            .into_iter()
+            .filter_map(|side| side.as_ref().ok()?.lock.clone())
+            .collect();
+        (!holders.is_empty()).then(|| holders.join("; "))
+    }
+
+    fn unfinished(&self) -> Option<RunRow> {
+        let rows = |side: &Result<Sight, CliError>| side.as_ref().map(|s| s.runs.clone()).unwrap_or_default();
+        resume::unfinished_of(&self.playbook.name, rows(&self.blue), rows(&self.green))
+    }
+
+    /// The side that did not answer, if only one did.
+    fn missing(&self) -> Option<Side> {
+        match (&self.blue, &self.green) {
+            (Ok(_), Err(_)) => Some(Side::Green),
+            (Err(_), Ok(_)) => Some(Side::Blue),
+            _ => None,
+        }
+    }
+
+    /// What the pair has come to, with the command that goes on.
+    fn state(&self, open: &[UndoRow], unfinished: bool) -> String {
+        if self.blue.is_err() && self.green.is_err() {
+            return "not known: neither server could be asked; make nothing writable by hand".to_owned();
+        }
+        let switched = self
+            .switched()
+            .map(|run| format!("switched by run {run}: green serves"));
+        match (self.missing(), switched, unfinished) {
+            (_, Some(switched), true) => format!("{switched}; something is left to do: `bleen resume`"),
+            (_, Some(switched), false) => switched,
+            (Some(Side::Green), None, true) => {
+                "a run has no end on blue, and green could not be asked: green may have \
+                been promoted; make nothing writable by hand, `bleen resume` as soon as green is back"
+                    .to_owned()
+            }
+            (Some(Side::Blue), None, true) => {
+                "a run has no end on green, and blue could not be asked; green was not \
+                promoted by a run that is written down there; `bleen resume` as soon as blue is back"
+                    .to_owned()
+            }
+            (None, None, true) => "a run is unfinished".to_owned(),
+            (Some(missing), None, false) => format!(
+                "no run is known to be unfinished on the side that answered; {missing} could not be asked{}",
+                match missing {
+                    Side::Green => ", and only green knows whether it was promoted",
+                    Side::Blue => ", and green was not promoted",
+                }
+            ),
+            (None, None, false) => self.at_rest(open),
+        }
+    }
+
+    /// The state of a pair that was not switched and has no run under way.
+    fn at_rest(&self, open: &[UndoRow]) -> String {
+        let Some(newest) = open.first() else {
+            return "not prepared: `bleen doctor`, then `bleen prepare`".to_owned();
+        };
+        let prepared = self.blue.as_ref().is_ok_and(|blue| {
+            blue.runs
+                .iter()
+                .any(|r| r.run_id == newest.run_id && r.outcome.as_deref() == Some(PREPARED))
+        });
+        let follows = self.green.as_ref().is_ok_and(|green| green.follows.is_some());
+        match (prepared, follows) {
+            (true, true) => format!(
+                "prepared by run {}: `bleen switch` moves the writers, `bleen rollback` undoes it",
+                newest.run_id
+            ),
+            (true, false) => {
+                "prepared, but green follows nobody any more: `bleen prepare` sets it up again".to_owned()
+            }
+            (false, _) => format!(
+                "preparing was left in the middle by run {}: `bleen prepare` goes on, `bleen rollback` undoes it",
+                newest.run_id
+            ),
+        }
+    }
+
+    /// An unfinished run: by its journal if that is on this machine, else as the servers know it.
+    fn unfinished_words(&self, row: &RunRow) -> Value {
+        let journalled = || {
+            let run = RunId::new(row.run_id.clone()).ok()?;
+            remembered::step_of(self.runs.as_deref()?, &run)
+        };
+        let step = journalled().or_else(|| Step::ALL.into_iter().find(|step| step.id() == row.step));
+        let (at, next) = match self.lock() {
+            Some(holder) => (
+                format!("under way, held by {holder}"),
+                format!(
+                    "wait for it; Ctrl-C in its terminal {}; if its bleen is frozen or cut off: `bleen resume`",
+                    what_cancel_does(step)
+                ),
+            ),
+            None => (
+                match self.missing() {
+                    None => "its bleen is gone".to_owned(),
+                    Some(side) => format!("its bleen holds no lock on the side that answered; {side} may know its end"),
+                },
+                "`bleen resume` finishes it if green was promoted, else opens blue again; it needs both servers"
+                    .to_owned(),
+            ),
+        };
+        json!({
+            "run": row.run_id,
+            "by": row.operator,
+            "begun": row.started,
+            "step": step.map_or_else(|| row.step.clone(), |step| step.id().to_owned()),
+            "now": at,
+            "next": next,
+        })
     }
 }
 
-/// The step that an unfinished run was at: from its journal if that is on this machine, else as blue knows it.
-fn step_of(global: &Global, row: &RunRow) -> Option<Step> {
-    let journalled = || {
-        let run = RunId::new(row.run_id.clone()).ok()?;
-        let records = journal::read(&run_dir::find(global).ok()?, &run).ok()?;
-        records.iter().rev().find_map(|record| match record {
-            Record::Command { state, .. } => Some(state.phase.step()),
-            _ => None,
-        })
-    };
-    journalled().or_else(|| Step::ALL.into_iter().find(|step| step.id() == row.step))
-}
-
-fn unfinished_words(row: &RunRow, step: Option<Step>, holder: Option<&str>) -> Value {
-    let (at, next) = match holder {
-        Some(holder) => (
-            format!("under way, held by {holder}"),
-            format!(
-                "wait for it; Ctrl-C in its terminal {}; if its bleen is frozen or cut off: `bleen resume`",
-                what_cancel_does(step)
-            ),
-        ),
-        None => (
-            "its bleen is gone".to_owned(),
-            "`bleen resume` finishes it if green was promoted, else opens blue again".to_owned(),
-        ),
-    };
-    json!({
-        "run": row.run_id,
-        "by": row.operator,
-        "begun": row.started,
-        "step": step.map_or_else(|| row.step.clone(), |step| step.id().to_owned()),
-        "now": at,
-        "next": next,
-    })
+fn side(seen: &Result<Sight, CliError>) -> Value {
+    match seen {
+        Ok(sight) => json!({
+            "address": sight.address,
+            "version": sight.version,
+            "accepts_writes": sight.accepts_writes,
+        }),
+        Err(e) => json!({ "unreachable": cannot_see(e) }),
+    }
 }
 
 /// Warns, in a command that only reads, of a run that was left unfinished.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::confirm::is_confirmed;
@@ -17,9 +17,10 @@ use crate::adapters::compose::{self, Opening};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::switch::{OpenError, Settings};
-use crate::domain::ids::RunId;
+use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
+use crate::engine::hooks::End;
 use crate::engine::ports::{Journal, Record};
 use crate::engine::switchover::{Ended, Switchover};
 use crate::playbook::Playbook;
@@ -61,7 +62,7 @@ pub struct Done {
     /// The ending.
     pub ending: Ending,
     /// The fields of the last line in JSON.
-    pub result: serde_json::Value,
+    pub result: Value,
 }
 
 impl Done {
@@ -124,6 +125,7 @@ pub async fn switch_pair(
         reprove: !settings.fence_queries.is_empty(),
     };
     let times = times(playbook, &settings);
+    let hooks = compose::hooks(playbook, &settings, events);
     let opener = Opening { settings };
     let switchover = Switchover {
         gates: &gates,
@@ -131,6 +133,7 @@ pub async fn switch_pair(
         spec,
         times,
         window: compose::window(playbook),
+        hooks: &hooks,
         cancel: &signals.stop,
         events,
     };
@@ -141,7 +144,35 @@ pub async fn switch_pair(
             return Ok(Done::plain(Ending::Ambiguous));
         }
     };
-    conclude(ended, events)
+    let serves = ended.serves();
+    let done = conclude(ended, events);
+    let end = end_of(serves, &done);
+    hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;
+    done
+}
+
+/// What the hooks are told of an end.
+fn end_of(serves: Option<Side>, done: &Result<Done, CliError>) -> End {
+    let (outcome, why) = match done {
+        Ok(done) => (done.ending.word(), &done.result["why"]),
+        Err(e) => {
+            return End {
+                serves,
+                outcome: Ending::Failed(e.kind).word(),
+                why: e.seen.clone(),
+            };
+        }
+    };
+    let why = match why {
+        Value::Null => String::new(),
+        Value::Array(all) => {
+            let all: Vec<&str> = all.iter().filter_map(Value::as_str).collect();
+            all.join("; ")
+        }
+        // An attempt's reason, with its step and its kind beside it.
+        why => why["detail"].as_str().unwrap_or_default().to_owned(),
+    };
+    End { serves, outcome, why }
 }
 
 /// Makes the journal and writes its first record.
@@ -173,7 +204,7 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
                 "pause_ms": attempt.pause.map(in_milliseconds),
                 "enough": attempt.enough,
             });
-            if let (Some(fields), Ok(serde_json::Value::Object(outcome))) =
+            if let (Some(fields), Ok(Value::Object(outcome))) =
                 (result.as_object_mut(), serde_json::to_value(&attempt.outcome))
             {
                 fields.extend(outcome.into_iter().filter(|(name, _)| name != "outcome"));

@@ -12,7 +12,7 @@ use super::exit::{Ending, ErrorKind};
 use super::pair::{self, Pair};
 use super::signals::{At, Signals};
 use super::switch::Done;
-use super::{guardrails, playbook_file, reporting, status};
+use super::{guardrails, playbook_file, reporting, sight, status};
 use crate::adapters::gates::lag_event;
 use crate::adapters::mysql::lag::{LagMeter, Setup};
 use crate::domain::lag::{LagSample, Verdict};
@@ -117,8 +117,8 @@ struct Seen {
 async fn look(pair: &mut Pair, meter: &LagMeter, seen: &mut Seen, events: &Events) {
     let sample = meter.samples().borrow().clone();
     // Green first: a side that is being opened is read before the other.
-    let green = status::is_writable(&mut pair.on_green).await.ok();
-    let blue = status::is_writable(&mut pair.on_blue).await.ok();
+    let green = sight::is_writable(&mut pair.on_green).await.ok();
+    let blue = sight::is_writable(&mut pair.on_blue).await.ok();
     if let Ok(holder) = guardrails::lock_holder(pair).await {
         stand_aside(holder, meter, seen, events).await;
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::Side;
 use super::step::Step;
 
 /// Why a switchover was given up, or why its end is not known. It always says why.
@@ -111,6 +112,36 @@ impl Outcome {
             Self::Released { .. } => "released",
             Self::RolledBack { .. } => "rolled-back",
             Self::Ambiguous { .. } => "ambiguous",
+        }
+    }
+
+    /// Who serves then; `None` if that is not certain.
+    #[must_use]
+    pub const fn serves(&self) -> Option<Side> {
+        match self {
+            Self::Switched { .. } => Some(Side::Green),
+            Self::Released { .. } | Self::RolledBack { .. } => Some(Side::Blue),
+            Self::Ambiguous { .. } => None,
+        }
+    }
+
+    /// Whether the run stays open on the servers, so that `resume` finds it: it is not certain who serves, or green
+    /// serves and was not seen to be as a promoted green is.
+    #[must_use]
+    pub fn stays_open(&self) -> bool {
+        match self {
+            Self::Ambiguous { .. } => true,
+            Self::Switched { debt } => debt.iter().any(|d| d.step == Step::Promote),
+            Self::Released { .. } | Self::RolledBack { .. } => false,
+        }
+    }
+
+    /// Why it was given up; `None` if it was not.
+    #[must_use]
+    pub const fn why(&self) -> Option<&Why> {
+        match self {
+            Self::Switched { .. } => None,
+            Self::Released { why, .. } | Self::RolledBack { why, .. } | Self::Ambiguous { why } => Some(why),
         }
     }
 }

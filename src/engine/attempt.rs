@@ -2,6 +2,14 @@
 //!
 //! Journal first, then the effect; a deadline, a cancel and the watchers beside every command; an undo with a time of
 //! its own. It must not know a statement or a driver, and decides nothing that the machine can decide.
+//!
+//! **What the disk has when this machine loses its power.** From the record before the hold on to promote, records are
+//! given to the system and not synced: a sync takes milliseconds in which writers wait. They outlive bleen, not the
+//! machine. Nothing depends on them. Every value that must be put back stands in the run's row on blue before the first
+//! change; what came of each later step the servers show themselves (flags, sessions, the guard, green's epoch row and
+//! its own transactions); and whoever takes the run over reads those, ends its sessions first, and takes everything
+//! that it cannot see undone for perhaps done. Of the window's records it needs none: they tell people what happened.
+//! `tests/journal_lost.rs` resumes from a journal that ends with the hold's record, and from none.
 
 use std::time::{Duration, Instant};
 
@@ -196,8 +204,7 @@ impl Running<'_> {
         }
     }
 
-    /// The journal before the effect. In the window the record is handed to the operating system and not waited for
-    /// on disk: a disk's sync would be downtime, and the record before the hold already names every undo of it.
+    /// The journal before the effect, on disk outside the window; why not inside stands at the top of this module.
     fn write_ahead(&mut self, state: &State, command: &Command) -> Result<(), Answer> {
         let durable = !state.is_in_window() || *command == Command::TakeHold;
         let record = Record::Command {
@@ -230,7 +237,7 @@ impl Running<'_> {
                 self.times.deadline + self.times.answer
             }
             Command::Route => self.times.route,
-            Command::Release | Command::Confirm => self.times.after,
+            Command::Reopen | Command::Release | Command::Confirm => self.times.after,
             _ => self.times.answer,
         }
     }

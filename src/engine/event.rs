@@ -132,6 +132,25 @@ pub enum EventKind {
         /// What undoes it.
         undo: Option<String>,
     },
+    /// A hook of the playbook began.
+    HookBegan {
+        /// The moment: `before_hold`, `after_release` or `after_switch`.
+        at: String,
+        /// Its name.
+        name: String,
+    },
+    /// A hook of the playbook ended.
+    HookEnded {
+        /// The moment.
+        at: String,
+        /// Its name.
+        name: String,
+        /// How it failed; `None` if it did not.
+        why: Option<String>,
+        /// How long it took, in milliseconds.
+        #[serde(serialize_with = "milliseconds", rename = "took_ms")]
+        took: Duration,
+    },
     /// Something worth knowing.
     Note {
         /// In words.

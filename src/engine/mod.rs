@@ -5,6 +5,7 @@ pub mod change;
 pub mod doctor;
 pub mod event;
 pub mod fault;
+pub mod hooks;
 pub mod ports;
 pub mod prepare;
 pub mod switchover;

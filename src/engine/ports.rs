@@ -30,7 +30,7 @@ pub enum Alarm {
     ApplierStopped(String),
 }
 
-/// The two servers, the routes and the hooks, as far as the machine's commands go.
+/// The two servers and the routes, as far as the machine's commands go.
 pub trait Servers: Send + Sync {
     /// Carries out a command. Never panics, never retries a statement that changes something.
     ///
@@ -96,6 +96,15 @@ pub enum Record {
     Undone {
         /// Its place among the run's changes.
         seq: u32,
+    },
+    /// A hook of the playbook ended.
+    Hook {
+        /// Its moment.
+        at: String,
+        /// Its name.
+        name: String,
+        /// How it failed; `None` if it did not.
+        why: Option<String>,
     },
     /// The last record of an attempt.
     Outcome {

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{self, Attempt, Times};
 use super::event::{EventKind, Events};
+use super::hooks::{Hooks, Stopped};
 use super::ports::{Journal, Pending, Servers};
 use crate::domain::guardrails::{Decision, Finding, Severity, decide};
+use crate::domain::ids::Side;
 use crate::domain::machine::{Spec, State};
 use crate::domain::outcome::Outcome;
 use crate::domain::step::Step;
@@ -87,19 +89,33 @@ pub struct Switchover<'a, O: Opener> {
     pub times: Times,
     /// How long and how often.
     pub window: Window,
+    /// Told before each hold, and at the end.
+    pub hooks: &'a Hooks<'a>,
     /// Asks to stop.
     pub cancel: &'a CancellationToken,
     /// Where it is told.
     pub events: &'a Events,
 }
 
+impl<E> Ended<E> {
+    /// Who serves then; `None` if that is not certain. What ended before a hold left blue serving.
+    #[must_use]
+    pub fn serves(&self) -> Option<Side> {
+        match self {
+            Self::Attempt(attempt) => attempt.outcome.serves(),
+            Self::NotReady(..) | Self::Interrupted | Self::NotOpened(_) => Some(Side::Blue),
+        }
+    }
+}
+
 impl<O: Opener> Switchover<'_, O> {
-    /// Waits for green gates and tries, until it is switched, given up for good, or the window closes.
+    /// Waits for green gates and tries, until it is switched, given up for good, or the window closes. The hooks at the
+    /// end are the caller's: they are run when nothing is held, locked or waited for any more.
     pub async fn run(&self, journal: &mut dyn Journal) -> Ended<O::Error> {
         let until = Instant::now() + self.window.window;
         let mut last: Option<Attempt> = None;
         for number in 1..=self.window.attempts {
-            if let Err(ended) = self.wait_for_gates(until).await {
+            if let Err(ended) = self.ready(number, until, journal).await {
                 // An attempt that was given up is what ended the run, whatever the gates say after it.
                 return last.map_or(ended, |attempt| Ended::Attempt(Box::new(attempt)));
             }
@@ -152,14 +168,39 @@ impl<O: Opener> Switchover<'_, O> {
         })
     }
 
-    async fn wait_for_gates(&self, until: Instant) -> Result<(), Ended<O::Error>> {
-        let mut shown: Vec<String> = Vec::new();
+    /// Green gates, the hooks before a hold, and gates that are green still.
+    async fn ready(
+        &self,
+        attempt: u32,
+        until: Instant,
+        journal: &mut dyn Journal,
+    ) -> Result<(), Ended<O::Error>> {
+        let mut shown = Vec::new();
+        self.wait_for_gates(until, &mut shown).await?;
+        let stopped = self.hooks.before_hold(attempt, journal, self.cancel).await;
+        match stopped {
+            Ok(()) => {}
+            Err(Stopped::Cancelled) => return Err(Ended::Interrupted),
+            Err(Stopped::Aborted(why)) => {
+                self.events.warn(format!("{why}; nothing is held"));
+                return Err(Ended::NotReady(Vec::new(), Some(why)));
+            }
+        }
+        if self.hooks.any_before_hold() {
+            // What was green before them may have changed while they ran.
+            self.wait_for_gates(until, &mut shown).await?;
+        }
+        Ok(())
+    }
+
+    /// `shown` is what was told of the findings already.
+    async fn wait_for_gates(&self, until: Instant, shown: &mut Vec<String>) -> Result<(), Ended<O::Error>> {
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Ended::Interrupted);
             }
             let looked = self.gates.look().await;
-            self.show_new(&looked.findings, &mut shown);
+            self.show_new(&looked.findings, shown);
             let blocking = match decide(&looked.findings) {
                 Decision::Go => return Ok(()),
                 Decision::NoGo(blocking) => blocking,

@@ -292,14 +292,22 @@ pub struct Exec {
     pub timeout: Duration,
 }
 
+impl Exec {
+    /// Returns the call as a plan shows it.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("run {}: {}", self.name, self.command.join(" "))
+    }
+}
+
 words! {
     /// The moment at which a hook is run.
     HookMoment {
-        /// All gates are green; the hold comes next.
+        /// All gates are green; an attempt's first change comes next. The gates are asked again after it.
         BeforeHold = "before_hold",
-        /// The run ended and blue serves: released, rolled back, or never held.
+        /// The run had come to `before_hold`, and ended with blue serving: released, rolled back, or never held.
         AfterRelease = "after_release",
-        /// Green serves.
+        /// The run ended and green serves.
         AfterSwitch = "after_switch",
     }
 }

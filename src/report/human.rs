@@ -141,6 +141,21 @@ impl Human {
                     ));
                 }
             }
+            EventKind::HookBegan { at, name } => {
+                lines.push(now.talk("▸", Tone::Plain, format!("hook {name} at {at}")));
+            }
+            EventKind::HookEnded { at, name, why, took } => lines.push(match why {
+                None => now.talk(
+                    "✓",
+                    Tone::Good,
+                    format!("hook {name} at {at} done ({})", duration(*took)),
+                ),
+                Some(why) => now.talk(
+                    "! warning:",
+                    Tone::Warning,
+                    format!("hook {name} at {at} failed: {why} (after {})", duration(*took)),
+                ),
+            }),
             EventKind::Note { text } => lines.extend(now.talk_lines("·", Tone::Plain, text)),
             EventKind::Warning { text } => lines.extend(now.talk_lines("! warning:", Tone::Warning, text)),
             EventKind::AttemptEnded {

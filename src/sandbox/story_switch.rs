@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::compose::{ANSWER, Opening, new_run, operator, settings, times, window};
+use crate::adapters::compose::{ANSWER, Opening, hooks, new_run, operator, settings, times, window};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::error::ServerError;
@@ -96,6 +96,7 @@ impl Stage<'_> {
             reprove: !settings.fence_queries.is_empty(),
         };
         let times = times(playbook, &settings);
+        let hooks = hooks(playbook, &settings, self.events);
         let opener = opener(Opening { settings });
         let switchover = Switchover {
             gates: &gates,
@@ -103,6 +104,7 @@ impl Stage<'_> {
             spec,
             times,
             window: window(playbook),
+            hooks: &hooks,
             cancel: self.stop,
             events: self.events,
         };

@@ -231,8 +231,13 @@ fn planted_mistakes_are_found() {
         (Plant::LateIsPromoted, "I5", false),
         (Plant::PromoterNotEnded, "I6", false),
         (Plant::ForgetHold, "I7", false),
+        (Plant::BlindConfirm, "I5", false),
     ];
     for (plant, rule, xa) in cases {
+        let faults = Budget {
+            green_restarts: u8::from(plant == Plant::BlindConfirm),
+            ..faults
+        };
         let explored = explore(World::start(LOCK, faults, xa), plant);
         let Some((broken, trace)) = explored.broken else {
             panic!("{plant:?} was not found in {} states", explored.states)

@@ -4,7 +4,7 @@
 //! ends when its lease is over, the guard fires when its time has come).
 
 use bleen::domain::machine::{Answer, Command, Event, HoldKind, Made, Phase, Seen, Spec, State, next};
-use bleen::domain::outcome::{Outcome, Why, WhyKind};
+use bleen::domain::outcome::{Debt, Outcome, Why, WhyKind};
 use bleen::domain::position::{FilePosition, Position};
 use bleen::domain::step::Step;
 
@@ -41,6 +41,8 @@ pub enum Plant {
     IgnoreXa,
     /// The session that sent promote is told to end and taken for gone.
     PromoterNotEnded,
+    /// A write of bleen's own on green is taken for a green that is open.
+    BlindConfirm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +99,8 @@ pub struct World {
     pub wrong: Option<&'static str>,
     pub promoted: bool,
     pub promotes_sent: u8,
+    /// Green opened, took no write, has no epoch row and came back read-only: nobody can tell, and nothing is lost.
+    pub promote_left_no_trace: bool,
     pub promoted_late: bool,
     pub disarmed: bool,
     pub restarted_sealed: bool,
@@ -139,6 +143,7 @@ impl World {
             wrong: None,
             promoted: false,
             promotes_sent: 0,
+            promote_left_no_trace: false,
             promoted_late: false,
             disarmed: false,
             restarted_sealed: false,
@@ -213,7 +218,7 @@ impl World {
     fn wrong_outcome(&self, outcome: &Outcome) -> Option<&'static str> {
         match outcome {
             Outcome::Released { left, .. } | Outcome::RolledBack { left, .. } => {
-                if self.promoted {
+                if self.promoted && !self.promote_left_no_trace {
                     Some("I5: green was promoted and the outcome says it was not")
                 } else if !self.blue_accepts() {
                     Some("I7: the outcome says blue serves and it does not")
@@ -228,6 +233,8 @@ impl World {
             Outcome::Switched { debt } => {
                 if !self.promoted {
                     Some("I5: the outcome says switched and green was never promoted")
+                } else if debt.is_empty() && !self.green_open {
+                    Some("I5: switched without debt and green is read-only")
                 } else if debt.is_empty() && !self.epoch {
                     Some("I5: switched without debt and without an epoch row")
                 } else {
@@ -366,6 +373,17 @@ impl World {
                 w.pending_promote = false;
                 w.green_open = w.green_open_persisted;
             }));
+            // Without SET PERSIST an option file may shut it again. After the end it is nobody's but the operator's.
+            if self.green_open && !(self.alive && self.machine.phase == Phase::Over) {
+                out.push(self.change("green restarts and comes back read-only", |w| {
+                    w.left.green_restarts -= 1;
+                    w.promoter = false;
+                    w.pending_promote = false;
+                    w.green_open = false;
+                    w.green_open_persisted = false;
+                    w.promote_left_no_trace |= !w.epoch && !w.green_written;
+                }));
+            }
         }
         if self.left.cuts > 0 {
             out.push(self.change("the network to blue changes", |w| {
@@ -764,10 +782,24 @@ impl World {
                 world.persisted = true;
                 vec![("sealed again", world, seen(Seen::Done))]
             }
+            Command::Reopen if !world.sealed => {
+                vec![(
+                    "not opened beside an open blue",
+                    world,
+                    refused(WhyKind::GreenWritable),
+                )]
+            }
             Command::Reopen => {
                 world.green_open = true;
                 world.green_open_persisted = true;
                 vec![("green opened again", world, seen(Seen::Done))]
+            }
+            Command::WriteEpoch if !world.green_open => {
+                vec![(
+                    "no epoch row, green is read-only",
+                    world,
+                    refused(WhyKind::Refused),
+                )]
             }
             Command::WriteEpoch => {
                 world.epoch = true;
@@ -776,6 +808,13 @@ impl World {
             Command::Release => {
                 world.end_holder();
                 vec![("released", world, seen(Seen::Left(Vec::new())))]
+            }
+            Command::Confirm if !world.green_open && plant != Plant::BlindConfirm => {
+                let left = Debt {
+                    step: Step::Promote,
+                    what: "green is read-only".into(),
+                };
+                vec![("green is seen read-only", world, seen(Seen::Left(vec![left])))]
             }
             Command::Route | Command::Confirm => vec![("done", world, seen(Seen::Left(Vec::new())))],
         }

@@ -5,8 +5,10 @@
 //! session of its own and opens another when it loses it: nothing here changes anything but one row, so a retry is
 //! harmless. A few statements a second, a fixed amount of memory.
 //!
-//! Before a hold the writer must be stopped ([`LagMeter::stop_writing`]): a heartbeat that waits at the hold would, on
-//! MariaDB and with an account that may write through read-only, succeed after the seal.
+//! Before a hold the writer must be stopped ([`LagMeter::stop_writing`]): it would only wait there. One that is not
+//! stopped, of a `watch` beside the run, does no harm: a heartbeat that waits at the hold would, on MariaDB and with an
+//! account that may write through read-only, succeed after the seal, but the statement itself looks at the flag when it
+//! goes on, and finds no row.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -196,11 +198,9 @@ async fn write_while_wanted(
     wanted: &watch::Receiver<bool>,
     open_session: &mut Option<Session>,
 ) -> Result<(), ServerError> {
-    let run = setup.run.as_ref().map_or("-", RunId::as_str);
-    // Several bleens may write the one row: each takes the next number and remembers its own.
     let beat = format!(
-        "UPDATE bleen.heartbeat SET n = LAST_INSERT_ID(n + 1), run_id = {} WHERE id = 1; SELECT LAST_INSERT_ID()",
-        quote::text(run)
+        "{}; SELECT ROW_COUNT() = 1, LAST_INSERT_ID()",
+        beat_statement(setup.run.as_ref())
     );
     let session = open_session.insert(open(&setup.blue, setup, "heartbeat").await?);
     let mut tick = interval(setup.every);
@@ -212,8 +212,13 @@ async fn write_while_wanted(
         }
         let number = next_number(session, &beat).await?;
         let mut seen = lock(seen);
-        seen.beats.wrote(number, started.elapsed());
-        seen.writer_trouble = None;
+        seen.writer_trouble = match number {
+            Some(number) => {
+                seen.beats.wrote(number, started.elapsed());
+                None
+            }
+            None => Some("blue is read-only: no heartbeat is written".to_owned()),
+        };
     }
 }
 
@@ -241,15 +246,28 @@ async fn end_for_certain(setup: &Setup, id: u64) {
     }
 }
 
-async fn next_number(session: &mut Session, beat: &str) -> Result<u64, ServerError> {
+/// The statement that writes a heartbeat. Several bleens may write the one row: each takes the next number and remembers
+/// its own.
+pub(super) fn beat_statement(run: Option<&RunId>) -> String {
+    format!(
+        "UPDATE bleen.heartbeat SET n = LAST_INSERT_ID(n + 1), run_id = {} WHERE id = 1 AND {OPEN}",
+        quote::text(run.map_or("-", RunId::as_str))
+    )
+}
+
+/// Whether the server accepts an ordinary account's writes, looked at by the writing statement itself. As a text: a
+/// number that is compared with a word is an error in a statement that writes.
+const OPEN: &str = "CONCAT(@@GLOBAL.read_only) IN ('OFF', '0')";
+
+/// Writes a heartbeat and returns its number; `None` if the server was read-only when it came to it.
+async fn next_number(session: &mut Session, beat: &str) -> Result<Option<u64>, ServerError> {
     let doing = "write a heartbeat";
     let sets = session.batch(doing, beat, BUDGET).await?;
-    let number = sets
-        .first()
-        .and_then(|rows| rows.first())
-        .and_then(|row| row.get_opt(0));
-    match number {
-        Some(Ok(number)) => Ok(number),
+    let row = sets.first().and_then(|rows| rows.first());
+    let value = |at: usize| row.and_then(|row| row.get_opt::<u64, _>(at)).and_then(Result::ok);
+    match (value(0), value(1)) {
+        (Some(0), _) => Ok(None),
+        (Some(_), Some(number)) => Ok(Some(number)),
         _ => Err(session.unexpected(doing, "no number")),
     }
 }

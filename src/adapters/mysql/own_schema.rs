@@ -268,7 +268,7 @@ pub struct UndoRow {
     pub what: String,
     /// The statements that undo it, separated by `;` and a line end.
     pub statement: String,
-    /// `open` or `undone`.
+    /// `open`, `undone`, or `concluded` by a switch.
     pub state: String,
 }
 
@@ -294,6 +294,10 @@ pub fn undone_statement(run_id: &str, seq: u32) -> String {
         quote::text(run_id)
     )
 }
+
+/// The statement that concludes what is recorded: green serves, so nothing of it is to be put back any more. Run on
+/// green; blue is sealed by then, and its record stands still.
+pub const CONCLUDE: &str = "UPDATE bleen.undo SET state = 'concluded' WHERE state = 'open'";
 
 /// What still must be put back, last change first: of one run, or of all of them. `None` if bleen's schema is not
 /// there.

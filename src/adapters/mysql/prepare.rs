@@ -417,9 +417,18 @@ impl Preparing for Preparation {
         self.on(change.side).await.map_err(said)?;
         self.end_doubtful(change.side, budget).await?;
         let reached = self.on(change.side).await.map_err(said)?;
-        follow::undo(&mut reached.session, change, budget)
-            .await
-            .map_err(said)
+        let undone = follow::undo(&mut reached.session, change, budget).await;
+        if undone.is_err() && !reached.session.is_spent() {
+            // It may have stopped between a session's own setting (`sql_log_bin = 0`) and its end.
+            let slot = match change.side {
+                Side::Blue => &mut self.blue,
+                Side::Green => &mut self.green,
+            };
+            if let Some(reached) = slot.take() {
+                reached.session.close(budget).await;
+            }
+        }
+        undone.map_err(said)
     }
 
     async fn forget(&mut self, seq: u32) {

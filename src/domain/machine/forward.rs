@@ -29,7 +29,8 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
         Phase::Releasing => {
             left_to_do(state, answer, "give up the hold on blue");
             state.hold = Made::No;
-            state.send(Phase::Confirming, Command::Confirm)
+            state.released = true;
+            reopen_or_route(state)
         }
         Phase::Confirming => {
             left_to_do(state, answer, "confirm the switch");
@@ -320,9 +321,29 @@ fn write_epoch(state: &mut State) -> Option<Command> {
     state.send(Phase::WritingEpoch, Command::WriteEpoch)
 }
 
+/// A green that restarts at this moment must not keep the writers waiting: they are let go first. Then green is looked
+/// after once more.
 fn epoch_written(state: &mut State, answer: &Answer) -> Option<Command> {
-    left_to_do(state, answer, "write the epoch row on green");
-    state.send(Phase::Routing, Command::Route)
+    if !state.released && !matches!(answer, Answer::Seen(_)) {
+        state.reopen = true;
+        state.epoch_missing = true;
+        return state.send(Phase::Routing, Command::Route);
+    }
+    left_to_do(
+        state,
+        answer,
+        "write the epoch row on green; `bleen resume` does it",
+    );
+    onward_from_green(state)
+}
+
+/// Green is as it shall be, or owed: what comes next.
+fn onward_from_green(state: &mut State) -> Option<Command> {
+    if state.released {
+        state.send(Phase::Confirming, Command::Confirm)
+    } else {
+        state.send(Phase::Routing, Command::Route)
+    }
 }
 
 fn resealed(state: &mut State, answer: &Answer) -> Option<Command> {
@@ -343,7 +364,7 @@ fn resealed(state: &mut State, answer: &Answer) -> Option<Command> {
     reopen_or_route(state)
 }
 
-/// Green shows this run's epoch row but is read-only: it restarted. It serves, so it is opened again.
+/// Green was promoted but is read-only, or may be: it restarted. It serves, so it is opened again.
 pub(super) fn reopen_or_route(state: &mut State) -> Option<Command> {
     if state.reopen {
         state.reopen = false;
@@ -353,14 +374,18 @@ pub(super) fn reopen_or_route(state: &mut State) -> Option<Command> {
         state.epoch_missing = false;
         return write_epoch(state);
     }
-    state.send(Phase::Routing, Command::Route)
+    onward_from_green(state)
 }
 
 fn reopened(state: &mut State, answer: &Answer) -> Option<Command> {
+    if !state.released && !matches!(answer, Answer::Seen(_)) {
+        state.reopen = true;
+        return state.send(Phase::Routing, Command::Route);
+    }
     left_to_do(
         state,
         answer,
-        "green came back read-only after a restart: set it writable",
+        "see that green accepts writes, it may have come back read-only from a restart; `bleen resume` looks after it",
     );
     reopen_or_route(state)
 }

@@ -203,6 +203,9 @@ pub struct State {
     pub reopen: bool,
     /// Whether green is writable without this run's epoch row: to be written.
     pub epoch_missing: bool,
+    /// Whether traffic was pointed at green and the writers let go: what green lacks is then looked after once more.
+    #[serde(default)]
+    pub released: bool,
     /// What stood in the way of the last undo.
     pub trouble: Option<String>,
     /// Whether the deadline has passed.
@@ -274,7 +277,8 @@ pub enum Command {
     PutBack,
     /// Blue: read-only again, although a restart opened it. Only when green is promoted.
     Reseal,
-    /// Green: writable again, although a restart shut it. Only when this run's epoch row was seen and blue is sealed.
+    /// Green: writable again, although a restart shut it. Only when it is certain that this run promoted it, and blue is
+    /// sealed. Waits for a green that is being restarted.
     Reopen,
     /// Green: the missing epoch row.
     WriteEpoch,
@@ -427,6 +431,7 @@ impl State {
             moved_to: None,
             reopen: false,
             epoch_missing: false,
+            released: false,
             trouble: None,
             late: false,
             cancelled: false,

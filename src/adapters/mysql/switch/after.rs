@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
-use super::{Inner, hold, looks, quiet};
+use super::{Inner, hold, looks, promote, quiet};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::{quote, sql};
+use crate::adapters::mysql::{own_schema, quote, sql};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
@@ -16,15 +16,10 @@ use crate::engine::ports::Terms;
 
 pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let until = Instant::now() + terms.budget;
+    let surroundings = inner.settings.about().surroundings();
     let mut left = Vec::new();
     for route in &inner.settings.routes {
         let allowed = route.timeout.min(until.saturating_duration_since(Instant::now()));
-        let surroundings = [
-            ("BLEEN_RUN", inner.settings.run.as_str().to_owned()),
-            ("BLEEN_PAIR", inner.settings.pair.clone()),
-            ("BLEEN_BLUE", inner.settings.blue.target.address.to_string()),
-            ("BLEEN_GREEN", inner.settings.green.target.address.to_string()),
-        ];
         if let Err(e) = exec::run(&route.command, &surroundings, allowed).await {
             left.push(Debt {
                 step: Step::Route,
@@ -63,7 +58,7 @@ async fn end_privileged(inner: &Inner, terms: Terms) -> Vec<Debt> {
         }
     };
     let mut left = Vec::new();
-    for number in sessions {
+    for (number, _) in sessions {
         let ended = match inner.control(Side::Blue, terms.budget).await {
             Ok(mut blue) => end_session(&mut blue, &inner.settings.blue, number, terms.budget).await,
             Err(e) => Err(e),
@@ -85,10 +80,14 @@ async fn owe(inner: &Inner, side: Side, what: &str, statement: &str, budget: Dur
         Err(e) => Err(e),
     };
     if let Err(e) = result {
-        debt.push(Debt {
-            step: Step::Confirm,
-            what: format!("{what} on {side}: {statement}; ({e})"),
-        });
+        debt.push(owed(side, what, statement, &e));
+    }
+}
+
+fn owed(side: Side, what: &str, statement: &str, error: &ServerError) -> Debt {
+    Debt {
+        step: Step::Confirm,
+        what: format!("{what} on {side}: {statement}; ({error})"),
     }
 }
 
@@ -109,6 +108,12 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
     let budget = inner.settings.answer;
     let caps = &inner.settings.green.caps;
     let mut debt = Vec::new();
+    // What is left of the time is for the rest: the grace before idle sessions are ended, and the statements.
+    let wait = terms.budget.saturating_sub(inner.settings.idle_grace) / 2;
+    if let Err(e) = promote::answers(inner, wait).await {
+        tracing::debug!(error = %e, "green does not answer; each statement will say so");
+    }
+    green_accepts(inner, budget, &mut debt).await;
     owe(
         inner,
         Side::Green,
@@ -152,20 +157,43 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         .await;
     }
     if !locked.is_empty() {
+        let doing = "unlock accounts";
         let statement = quiet::accounts_statement(&locked, "UNLOCK");
-        owe(
-            inner,
-            Side::Blue,
-            "unlock accounts",
-            &statement,
-            budget,
-            &mut debt,
-        )
-        .await;
+        if let Err(e) = quiet::change_accounts(inner, doing, &statement, budget).await {
+            debt.push(owed(Side::Blue, doing, &statement, &e));
+        }
     }
     blue_refuses(inner, budget, &mut debt).await;
     end_idle(inner, terms, &mut debt).await;
+    if debt.is_empty() {
+        let doing = "conclude what was recorded to be put back";
+        owe(inner, Side::Green, doing, own_schema::CONCLUDE, budget, &mut debt).await;
+    }
     Ok(Answer::Seen(Seen::Left(debt)))
+}
+
+/// bleen's account may write through read-only, so a write alone does not show that green is open.
+async fn green_accepts(inner: &Inner, budget: Duration, debt: &mut Vec<Debt>) {
+    let question = promote::accepts_question(&inner.settings.green.caps);
+    let seen = match inner.control(Side::Green, budget).await {
+        Ok(mut green) => {
+            green
+                .one::<(i64,)>("see that green accepts writes", &question, budget)
+                .await
+        }
+        Err(e) => Err(e),
+    };
+    let what = match seen {
+        Ok((1,)) => return,
+        Ok(_) => {
+            "green is read-only, it restarted after it was promoted: `bleen resume` opens it again".to_owned()
+        }
+        Err(e) => format!("green could not be seen writable: {e}"),
+    };
+    debt.push(Debt {
+        step: Step::Promote,
+        what,
+    });
 }
 
 async fn blue_refuses(inner: &Inner, budget: Duration, debt: &mut Vec<Debt>) {

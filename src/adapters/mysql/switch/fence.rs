@@ -24,11 +24,12 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     let (blue, green) = tokio::join!(blue_stands(inner, terms), green_is_read_only(inner, terms));
     let (mut blue, green_read_only) = (blue?, green?);
     if !blue.privileged.is_empty() {
-        if !inner.settings.end_privileged {
-            return refused(WhyKind::Refused, looks::privileged_text(&blue.privileged));
+        let others = looks::of_others(inner, &blue.privileged);
+        if !inner.settings.end_privileged && !others.is_empty() {
+            return refused(WhyKind::Refused, looks::privileged_text(&others));
         }
         let mut session = inner.control(Side::Blue, terms.budget).await?;
-        for number in std::mem::take(&mut blue.privileged) {
+        for (number, _) in std::mem::take(&mut blue.privileged) {
             end_session(&mut session, &inner.settings.blue, number, terms.budget).await?;
         }
         drop(session);
@@ -51,8 +52,9 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
 
 /// Blue under the hold, from one round trip.
 struct Blue {
-    /// Sessions that write through read-only.
-    privileged: Vec<u64>,
+    /// Sessions that write through read-only, each with its user. Those of bleen's own account, of a `watch` beside the
+    /// run or of whoever looks, are ended whatever the playbook says: no application uses it.
+    privileged: Vec<(u64, String)>,
     prepared_xa: u32,
     stands: Stands,
 }
@@ -89,7 +91,7 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
     Ok(Blue {
         privileged: privileged
             .first()
-            .map_or_else(Vec::new, |rows| looks::numbers(rows)),
+            .map_or_else(Vec::new, |rows| looks::sessions(rows)),
         prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
         stands,
     })

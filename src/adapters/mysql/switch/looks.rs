@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Row;
 
+use super::sessions::end_session;
 use super::{Inner, quiet};
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::sql;
+use crate::adapters::mysql::{columns, sql};
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
 use crate::engine::ports::Terms;
@@ -30,11 +31,15 @@ pub(super) async fn right_before_the_hold(
     inner: &Inner,
     terms: Terms,
 ) -> Result<Option<String>, ServerError> {
-    if before_the_hold_is_enough(inner) {
-        let sessions = privileged(inner, terms).await?;
-        if !sessions.is_empty() {
-            return Ok(Some(privileged_text(&sessions)));
-        }
+    let sessions = privileged(inner, terms).await?;
+    let others = of_others(inner, &sessions);
+    if before_the_hold_is_enough(inner) && !others.is_empty() {
+        return Ok(Some(privileged_text(&others)));
+    }
+    // A `watch` beside the run uses bleen's own account, as no application does: it opens other sessions.
+    for (number, _) in sessions.iter().filter(|(number, _)| !others.contains(number)) {
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        end_session(&mut blue, &inner.settings.blue, *number, terms.budget).await?;
     }
     let seen = locks_on_green(inner, terms).await?;
     *inner.green_seen_free.lock().await = seen.is_none().then(Instant::now);
@@ -56,8 +61,18 @@ pub(super) fn privileged_text(sessions: &[u64]) -> String {
     )
 }
 
-/// Sessions on blue that write through read-only, without those of this run.
-pub(super) async fn privileged(inner: &Inner, terms: Terms) -> Result<Vec<u64>, ServerError> {
+/// Those that are not of bleen's own account.
+pub(super) fn of_others(inner: &Inner, sessions: &[(u64, String)]) -> Vec<u64> {
+    let own = &inner.settings.blue.target.user;
+    sessions
+        .iter()
+        .filter(|(_, user)| user != own)
+        .map(|(number, _)| *number)
+        .collect()
+}
+
+/// Sessions on blue that write through read-only, without those of this run: number and user.
+pub(super) async fn privileged(inner: &Inner, terms: Terms) -> Result<Vec<(u64, String)>, ServerError> {
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
     let Some(question) = quiet::privileged_sessions(inner, blue.id()) else {
         return Ok(Vec::new());
@@ -65,13 +80,13 @@ pub(super) async fn privileged(inner: &Inner, terms: Terms) -> Result<Vec<u64>, 
     let doing = "look for sessions that write through read-only";
     let sets = blue.batch(doing, &question, terms.budget).await?;
     let rows = sets.into_iter().next().unwrap_or_default();
-    Ok(numbers(&rows))
+    Ok(sessions(&rows))
 }
 
-/// The first column: sessions' numbers.
-pub(super) fn numbers(rows: &[Row]) -> Vec<u64> {
+/// The first two columns: sessions' numbers and users.
+pub(super) fn sessions(rows: &[Row]) -> Vec<(u64, String)> {
     rows.iter()
-        .filter_map(|row| row.get_opt::<u64, _>(0)?.ok())
+        .filter_map(|row| Some((row.get_opt(0)?.ok()?, columns::text_at(row, 1)?)))
         .collect()
 }
 

@@ -35,6 +35,7 @@ use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Command, HoldKind, Seen};
 use crate::domain::outcome::{Outcome, WhyKind};
 use crate::domain::position::FilePosition;
+use crate::engine::hooks::About;
 use crate::engine::ports::{Alarm, Pending, Servers, Terms};
 use crate::playbook::model::{Exec, GateQuery};
 
@@ -92,6 +93,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What routes and hooks are told of the run.
+    #[must_use]
+    pub fn about(&self) -> About {
+        About {
+            run: self.run.to_string(),
+            pair: self.pair.clone(),
+            blue: self.blue.target.address.to_string(),
+            green: self.green.target.address.to_string(),
+        }
+    }
+
     /// How positions of this pair are written.
     #[must_use]
     pub fn position_kind(&self) -> PositionKind {
@@ -192,14 +204,10 @@ impl SwitchServers {
     }
 
     /// Writes the run's outcome where the servers keep it: on green if it was promoted, else on blue. The outcome
-    /// stands all the same if the row cannot be written; an ambiguous one is left open, so that `resume` finds it.
+    /// stands all the same if the row cannot be written; one that `resume` has to look at again is left open.
     pub fn close_run(&self, outcome: &Outcome) -> Pending<Result<(), String>> {
         let inner = Arc::clone(&self.inner);
-        let side = match outcome {
-            Outcome::Switched { .. } => Some(Side::Green),
-            Outcome::Released { .. } | Outcome::RolledBack { .. } => Some(Side::Blue),
-            Outcome::Ambiguous { .. } => None,
-        };
+        let side = outcome.serves().filter(|_| !outcome.stays_open());
         let word = outcome.word();
         Box::pin(async move {
             let Some(side) = side else { return Ok(()) };

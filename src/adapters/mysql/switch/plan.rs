@@ -1,7 +1,7 @@
 //! Every statement of a switch as text, in order, each with what undoes it; sends nothing but questions.
 //!
 //! The texts come from the functions that build what an attempt sends. What only the run will know stands in angle
-//! brackets. Not listed: opening sessions, the heartbeat, the guardrails' and watchers' questions.
+//! brackets. Not listed: opening sessions, the guardrails' and watchers' questions.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::{self, RunRow};
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::survey::privileged;
-use crate::adapters::mysql::{identity, position_read, quote, sql};
+use crate::adapters::mysql::{identity, lag, position_read, quote, sql};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
@@ -107,16 +107,27 @@ impl List {
     }
 }
 
-fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
-    let row = RunRow {
+/// The run's row, as it is written before the first change and when the run is over.
+fn row(settings: &Settings, step: &str, outcome: Option<&str>) -> RunRow {
+    RunRow {
         run_id: settings.run.to_string(),
         pair: settings.pair.clone(),
         operator: settings.operator.clone(),
         started: "<now>".to_owned(),
-        step: Step::Ready.id().to_owned(),
-        outcome: None,
+        step: step.to_owned(),
+        outcome: outcome.map(str::to_owned),
         facts: Some("<every value that must be put back>".to_owned()),
-    };
+    }
+}
+
+fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
+    let row = row(settings, Step::Ready.id(), None);
+    list.add(
+        Step::Ready,
+        Side::Blue,
+        lag::beat_statement(Some(&settings.run)),
+        None,
+    );
     let undo = "the run's outcome is written into the row".to_owned();
     list.add(
         Step::Ready,
@@ -220,7 +231,7 @@ fn afterwards(list: &mut List, settings: &Settings, seen: &Seen) {
         list.0.push(Planned {
             step: Step::Route,
             side: None,
-            statement: format!("run {}: {}", route.name, route.command.join(" ")),
+            statement: route.shown(),
             undo: None,
         });
     }
@@ -230,6 +241,7 @@ fn afterwards(list: &mut List, settings: &Settings, seen: &Seen) {
     let end = sessions::end_statement("<the holding session>");
     list.add(Step::Release, Side::Blue, end, None);
     let green = &settings.green.caps;
+    list.add(Step::Confirm, Side::Green, promote::accepts_question(green), None);
     for statement in [
         sql::stop_replica(green),
         sql::reset_replica_all(green),
@@ -254,6 +266,9 @@ fn afterwards(list: &mut List, settings: &Settings, seen: &Seen) {
         humantime::format_duration(settings.idle_grace)
     );
     list.add(Step::Confirm, Side::Blue, sessions::end_statement(idle), None);
+    list.add(Step::Confirm, Side::Green, own_schema::CONCLUDE, None);
+    let row = row(settings, "over", Some("<outcome>"));
+    list.add(Step::Confirm, Side::Green, own_schema::run_statement(&row), None);
 }
 
 /// The wait on green, with placeholders in the position's place.

@@ -1,5 +1,7 @@
 //! Step 13: the one statement that opens green, and what green shows of it.
 
+use std::time::{Duration, Instant};
+
 use super::sessions::end_session;
 use super::{Inner, answer, done, facts, hold, lost, refused, seal};
 use crate::adapters::mysql::error::ServerError;
@@ -96,6 +98,11 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         }
         _ => Err(session.unexpected("promote green", "no flags")),
     }
+}
+
+/// Answers 1 while the server accepts an ordinary account's writes.
+pub(super) fn accepts_question(caps: &Capabilities) -> String {
+    format!("SELECT {}", accepts_expression(caps))
 }
 
 /// An expression that is 1 while the server accepts an ordinary account's writes.
@@ -197,16 +204,45 @@ pub(super) async fn write_epoch(inner: &Inner, terms: Terms) -> Result<Answer, S
     done()
 }
 
-/// Green restarted after promote and came back read-only. Blue is sealed, so it may only be opened again.
+/// How often a green that does not answer is tried again.
+const ANSWERS_AGAIN: Duration = Duration::from_millis(200);
+
+/// Waits, at most `budget`, until green answers: it may be restarting. Green serves by then, so its session may be opened
+/// again, as long as the run lock is still this run's.
+pub(super) async fn answers(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
+    let until = Instant::now() + budget;
+    let answer = inner.settings.answer;
+    loop {
+        let seen = match inner.control(Side::Green, answer).await {
+            Ok(mut green) => green.run("see that green answers", "DO 0", answer).await,
+            Err(e) => Err(e),
+        };
+        match seen {
+            Ok(()) => return Ok(()),
+            Err(e) if e.code().is_some() || Instant::now() + ANSWERS_AGAIN > until => return Err(e),
+            Err(_) => tokio::time::sleep(ANSWERS_AGAIN).await,
+        }
+    }
+}
+
+/// Green restarted after promote and may have come back read-only. It was promoted for certain, so it is opened again, as
+/// soon as it answers; but not beside a blue that accepts writes.
 pub(super) async fn reopen(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
-    let caps = &inner.settings.green.caps;
-    let mut green = inner.control(Side::Green, terms.budget).await?;
-    green
-        .run(
-            "open green again",
-            own_schema::writable_statement(caps),
-            terms.budget,
-        )
-        .await?;
+    let budget = inner.settings.answer;
+    answers(inner, terms.budget.saturating_sub(budget * 2)).await?;
+    let question = format!("SELECT {}", seal::sealed_expression(&inner.settings.blue.caps));
+    let (sealed,): (i64,) = {
+        let mut blue = inner.control(Side::Blue, budget).await?;
+        blue.one("read blue's flags", &question, budget).await?
+    };
+    if sealed != 1 {
+        return refused(
+            WhyKind::GreenWritable,
+            "green is not opened again: blue accepts writes",
+        );
+    }
+    let statement = own_schema::writable_statement(&inner.settings.green.caps);
+    let mut green = inner.control(Side::Green, budget).await?;
+    green.run("open green again", statement, budget).await?;
     done()
 }

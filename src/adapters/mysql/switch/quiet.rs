@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Inner, done, facts};
+use super::{Inner, done, facts, sessions};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::survey::privileged;
@@ -20,12 +20,30 @@ pub(super) const STOP_SCHEDULER: &str = "SET GLOBAL event_scheduler = OFF";
 /// Starts them again.
 pub(super) const START_SCHEDULER: &str = "SET GLOBAL event_scheduler = ON";
 
-/// Locks or unlocks accounts (`LOCK`, `UNLOCK`), without a trace in the binlog.
+/// Locks or unlocks accounts (`LOCK`, `UNLOCK`), without a trace in the binlog. The session's own setting is not put
+/// back: it is run on a session that ends with it.
 pub(super) fn accounts_statement(names: &[String], word: &str) -> String {
     format!(
-        "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT {word}; SET SESSION sql_log_bin = 1",
+        "SET SESSION sql_log_bin = 0; ALTER USER {} ACCOUNT {word}",
         names.join(", ")
     )
+}
+
+/// Runs [`accounts_statement`] on blue, on a session of its own that is closed whatever came of it: a batch ends at the
+/// first statement that fails, and nothing else may ever be written without a trace.
+pub(super) async fn change_accounts(
+    inner: &Inner,
+    doing: &str,
+    statement: &str,
+    budget: Duration,
+) -> Result<(), ServerError> {
+    // Only while the run lock is still ours.
+    drop(inner.control(Side::Blue, budget).await?);
+    let settings = &inner.settings;
+    let mut session = sessions::open(&settings.blue, &settings.run, "accounts", budget).await?;
+    let changed = session.run(doing, statement, budget).await;
+    session.close(budget).await;
+    changed
 }
 
 /// The accounts that are locked for the switch, as quoted names. bleen's own stays open: it is needed to finish. Those
@@ -62,10 +80,8 @@ async fn lock_privileged(inner: &Inner, budget: Duration) -> Result<(), ServerEr
     }
     inner.facts().locked_accounts.clone_from(&names);
     facts::renew(inner, "quiet", budget).await?;
-    let mut blue = inner.control(Side::Blue, budget).await?;
-    let sql = accounts_statement(&names, "LOCK");
-    blue.run("lock the accounts that write through read-only", &sql, budget)
-        .await
+    let doing = "lock the accounts that write through read-only";
+    change_accounts(inner, doing, &accounts_statement(&names, "LOCK"), budget).await
 }
 
 /// The statement that lists sessions on blue that write through read-only, without those of this run; nothing where
@@ -82,9 +98,9 @@ pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, Serv
         (facts.event_scheduler.clone(), facts.locked_accounts.clone())
     };
     let mut left = Vec::new();
-    let mut blue = inner.control(Side::Blue, budget).await?;
     if scheduler == "ON" {
         let sql = START_SCHEDULER;
+        let mut blue = inner.control(Side::Blue, budget).await?;
         if let Err(e) = blue.run("start the event scheduler", sql, budget).await {
             if e.is_unknown() {
                 return Err(e);
@@ -97,11 +113,9 @@ pub(super) async fn put_back(inner: &Inner, terms: Terms) -> Result<Answer, Serv
     }
     if !locked.is_empty() {
         let sql = accounts_statement(&locked, "UNLOCK");
-        if let Err(e) = blue
-            .run("unlock the accounts that write through read-only", &sql, budget)
-            .await
-        {
-            if e.is_unknown() {
+        let doing = "unlock the accounts that write through read-only";
+        if let Err(e) = change_accounts(inner, doing, &sql, budget).await {
+            if e.code().is_none() {
                 return Err(e);
             }
             left.push(Debt {

@@ -92,7 +92,7 @@ fn purpose(run: &RunId, role: &'static str) -> Purpose {
     }
 }
 
-async fn open(
+pub(super) async fn open(
     server: &Server,
     run: &RunId,
     role: &'static str,
