@@ -81,6 +81,7 @@ impl From<ServerError> for CliError {
                 ErrorKind::Unreachable
             }
             Cause::Refused { .. } => ErrorKind::NotReady,
+            Cause::TakenOver(_) => ErrorKind::Locked,
             Cause::Unexpected(_) => ErrorKind::Internal,
         };
         let hint = match &error.cause {
@@ -99,7 +100,11 @@ impl From<ServerError> for CliError {
                 code: 1044 | 1045 | 1142 | 1143 | 1227 | 1370,
                 ..
             } => Some("the account lacks a right; `bleen grants` prints the statements that give it"),
-            Cause::Refused { .. } | Cause::Lost(_) | Cause::TimedOut(_) | Cause::Unexpected(_) => None,
+            Cause::Refused { .. }
+            | Cause::Lost(_)
+            | Cause::TimedOut(_)
+            | Cause::Unexpected(_)
+            | Cause::TakenOver(_) => None,
         };
         let server = Some(format!("{} ({})", error.side, error.server).into_boxed_str());
         let built = Self {

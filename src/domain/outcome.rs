@@ -51,6 +51,8 @@ pub enum WhyKind {
     BlueMoved,
     /// The comparison at the fence found a difference or did not finish.
     ProofFailed,
+    /// Another bleen has taken the run over, or has ended it.
+    TakenOver,
     /// Sessions of the run could not be ended, or a state could not be read, in the time an undo has.
     CannotSee,
 }

@@ -764,10 +764,13 @@ impl World {
                 vec![("holding session ended", world, seen(Seen::Done))]
             }
             Command::Unseal => {
+                let opened = Seen::Opened {
+                    was_sealed: world.sealed,
+                };
                 world.sealed = false;
                 world.persisted = false;
                 world.pending_unseal = false;
-                vec![("unsealed", world, seen(Seen::Done))]
+                vec![("unsealed", world, seen(opened))]
             }
             Command::EndGuard => {
                 world.guard = false;

@@ -27,6 +27,8 @@ pub enum Cause {
     TimedOut(std::time::Duration),
     /// The answer is not of the form that was asked for.
     Unexpected(String),
+    /// Another bleen has taken this run over or ended it; nothing was sent.
+    TakenOver(String),
 }
 
 /// A statement or a connection that failed: what was being done, where, and what was seen.
@@ -77,6 +79,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::TakenOver(how) => write!(f, "{how}"),
         }
     }
 }

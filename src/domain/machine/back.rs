@@ -40,6 +40,11 @@ pub(super) fn out(state: &mut State) -> Option<Command> {
 pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
     let seen = match answer {
         Answer::Seen(seen) => seen,
+        // What is left to undo is another bleen's now: trying again could only get in its way.
+        Answer::Refused(WhyKind::TakenOver, detail) => {
+            state.trouble = Some(detail.clone());
+            return stop_undoing(state, WhyKind::TakenOver);
+        }
         Answer::Refused(_, detail) | Answer::Unknown(detail) => {
             state.trouble = Some(detail.clone());
             if state.phase == Phase::Unsealing {
@@ -72,11 +77,13 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
             return green_read(state, *read_only, *epoch, own.as_deref(), *blue_sealed);
         }
         (Phase::EndingHolder | Phase::GivingUp, Seen::Done) => state.hold = Made::No,
-        (Phase::Unsealing, Seen::Done) => {
+        (Phase::Unsealing, Seen::Opened { was_sealed }) => {
             state.seal = Made::No;
             if state.spec.hold == HoldKind::Refuse {
                 // There the hold was the read-only flag itself.
                 state.hold = Made::No;
+            } else {
+                state.was_sealed |= *was_sealed;
             }
         }
         (Phase::EndingGuard, Seen::Done) => state.guard = Made::No,
@@ -141,6 +148,11 @@ fn green_read(
 
 /// The time that undoing has is used up.
 pub(super) fn time_up(state: &mut State) -> Option<Command> {
+    stop_undoing(state, WhyKind::CannotSee)
+}
+
+/// Ends with what is known: nothing more can be undone.
+fn stop_undoing(state: &mut State, kind: WhyKind) -> Option<Command> {
     let undecided = state.promotion != Promotion::No;
     let trouble = state.trouble.clone().unwrap_or_else(|| "no answer".to_owned());
     if undecided || state.seal != Made::No || state.hold != Made::No {
@@ -151,7 +163,7 @@ pub(super) fn time_up(state: &mut State) -> Option<Command> {
         } else {
             "the hold on blue could not be seen released; the server gives it up by itself at the deadline"
         };
-        return ambiguous(state, WhyKind::CannotSee, format!("{what}: {trouble}"));
+        return ambiguous(state, kind, format!("{what}: {trouble}"));
     }
     if state.guard != Made::No {
         state.owe(format!(

@@ -366,6 +366,11 @@ pub enum Seen {
         /// The event in words; `None` if no transaction in between has rows.
         rows: Option<String>,
     },
+    /// Answer of [`Command::Unseal`]: blue accepts writes.
+    Opened {
+        /// It did not before: a seal whose answer was lost had taken effect.
+        was_sealed: bool,
+    },
     /// Answer of [`Command::Promote`] and [`Command::ReadGreen`].
     Green {
         /// Green refuses the application's writes.

@@ -314,10 +314,10 @@ impl Inner {
 
 /// What an error leaves known. An answer of the server is certain; a lost one is not.
 fn answer(error: &ServerError) -> Answer {
-    if error.is_unknown() {
-        Answer::Unknown(error.to_string())
-    } else {
-        Answer::Refused(WhyKind::Refused, error.to_string())
+    match &error.cause {
+        Cause::TakenOver(_) => Answer::Refused(WhyKind::TakenOver, error.to_string()),
+        _ if error.is_unknown() => Answer::Unknown(error.to_string()),
+        _ => Answer::Refused(WhyKind::Refused, error.to_string()),
     }
 }
 

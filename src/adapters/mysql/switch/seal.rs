@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use mysql_async::Row;
+
 use super::facts::Persisted;
 use super::{Inner, done, guard, hold, lost, refused};
 use crate::adapters::mysql::error::ServerError;
@@ -9,7 +11,7 @@ use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::quote;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
-use crate::domain::machine::{Answer, HoldKind};
+use crate::domain::machine::{Answer, HoldKind, Seen};
 use crate::domain::outcome::WhyKind;
 use crate::engine::ports::Terms;
 
@@ -116,21 +118,20 @@ pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, Server
             let ours = inner.still_ours(Side::Blue).await;
             // A batch stops at the first statement that fails (1690, out of range), so that a bleen whose run another
             // one took over changes nothing: neither the flags nor what is persisted.
-            let open = format!(
-                "SELECT EXP(IF({ours}, 0, 1000)); {}",
-                own_schema::writable_statement(caps)
-            );
-            blue.batch("open blue again", &opening(caps, &open, &before), terms.budget)
-                .await?
+            let open = opening(caps, own_schema::writable_statement(caps), &before);
+            let all = format!("SELECT EXP(IF({ours}, 0, 1000)); {open}");
+            blue.batch("open blue again", &all, terms.budget).await?
         }
     };
-    let sealed = sets
-        .last()
-        .and_then(|rows| rows.first())
-        .and_then(|row| row.get_opt::<i64, _>(0))
-        .and_then(Result::ok);
-    match sealed {
-        Some(0) => done(),
+    let sealed = |rows: Option<&Vec<Row>>| {
+        rows.and_then(|rows| rows.first())
+            .and_then(|row| row.get_opt::<i64, _>(0))
+            .and_then(Result::ok)
+    };
+    match sealed(sets.last()) {
+        Some(0) => Ok(Answer::Seen(Seen::Opened {
+            was_sealed: sealed(sets.get(sets.len().saturating_sub(2))) == Some(1),
+        })),
         _ => refused(
             WhyKind::Refused,
             "blue is still read-only after it was opened: another bleen may own the run",
@@ -138,12 +139,13 @@ pub(super) async fn unseal(inner: &Inner, terms: Terms) -> Result<Answer, Server
     }
 }
 
-/// The statements that open a sealed server with `open`, make what is persisted as it was, and read the flags back.
+/// The statements that open a sealed server with `open` and make what is persisted as it was. The flags are read
+/// before and after, as the last two answers.
 pub(super) fn opening(caps: &Capabilities, open: &str, before: &Persisted) -> String {
+    let flags = sealed_expression(caps);
     format!(
-        "{open}; {}SELECT {}",
+        "SELECT {flags}; {open}; {}SELECT {flags}",
         put_back_persisted(caps, before),
-        sealed_expression(caps)
     )
 }
 

@@ -380,8 +380,8 @@ impl Inner {
         match holder {
             Some(id) if id == owner.id && kept => {}
             Some(id) if id != owner.id => {
-                let message = format!("session {id} holds the run lock: another bleen has taken over");
-                return Err(self.not_ours(side, message));
+                let how = format!("session {id} holds the run lock: another bleen has taken over");
+                return Err(self.not_ours(side, how));
             }
             lingering => {
                 // The lock's session died with the server or the network; perhaps the server has not noticed yet.
@@ -430,12 +430,12 @@ impl Inner {
         Ok(())
     }
 
-    fn not_ours(&self, side: Side, message: String) -> ServerError {
+    fn not_ours(&self, side: Side, how: String) -> ServerError {
         ServerError {
             side,
             server: self.server(side).target.address.to_string(),
             doing: "go on with this run".to_owned(),
-            cause: Cause::Refused { code: 0, message },
+            cause: Cause::TakenOver(how),
         }
     }
 
