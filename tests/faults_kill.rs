@@ -11,20 +11,20 @@ mod support;
 
 use bleen::domain::ids::Side;
 use support::check::{Kind, SOON, Scene};
-use support::points::{Point, at_each, lane};
+use support::points::{Point, at_each, lane, operator};
 
 async fn killed(scene: &Scene, point: Point) {
     let name = format!("kill at {}", point.name());
-    let (operator, elsewhere) = (scene.operator(), scene.operator());
+    let (here, elsewhere) = (operator(scene), operator(scene));
     let watch = scene.watch().await;
-    let ended = operator.switch(&format!("{}=kill", point.name())).end(SOON).await;
+    let ended = here.switch(&format!("{}=kill", point.name())).end(SOON).await;
     assert_eq!(ended.signal, Some(9), "{name}: {}", ended.told());
     if point.ends_by_itself() {
         watch.blue_goes_on(&name, scene.plan().bound()).await;
     }
     // Where it was begun, or on another machine with nothing but the playbook.
     let resumer = if point.name().ends_with("before") {
-        &operator
+        &here
     } else {
         &elsewhere
     };

@@ -12,13 +12,13 @@ mod support;
 
 use rustix::process::Signal;
 use support::check::{Kind, SOON, Scene};
-use support::points::{Point, at_each, lane, resume};
+use support::points::{Point, at_each, lane, operator, resume};
 
 async fn frozen(scene: &Scene, point: Point) {
     let name = format!("stop at {}", point.name());
-    let (operator, elsewhere) = (scene.operator(), scene.operator());
+    let (here, elsewhere) = (operator(scene), operator(scene));
     let watch = scene.watch().await;
-    let mut first = operator.switch(&format!("{}=stop", point.name()));
+    let mut first = here.switch(&format!("{}=stop", point.name()));
     first.until_stopped(SOON).await;
     if point.ends_by_itself() {
         watch.blue_goes_on(&name, scene.plan().bound()).await;

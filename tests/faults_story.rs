@@ -32,6 +32,7 @@ async fn switches(kind: Kind) {
 /// The decisive check can fail: a single write that gets onto the old writer after the fence is found in its binlog.
 async fn one_behind_the_fence_is_seen(scene: &Scene) {
     assert_eq!(scene.only_on(Side::Blue).await, "");
+    assert_eq!(scene.behind_the_fence().await, None);
     let blue = &scene.pair.blue;
     blue.set_read_only(false).await.unwrap();
     blue.run(&["INSERT INTO shop.notes VALUES (99, 'late')"])
@@ -39,6 +40,7 @@ async fn one_behind_the_fence_is_seen(scene: &Scene) {
         .unwrap();
     blue.set_read_only(true).await.unwrap();
     assert_ne!(scene.only_on(Side::Blue).await, "");
+    assert!(scene.behind_the_fence().await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bleen::domain::binlog_events::{BinlogEvent, Stretch, classify};
 use bleen::domain::ids::Side;
 use bleen::sandbox::{
     Endpoint, Load, LoadOptions, LoadReport, PairOptions, RunningServer, Sampler, SandboxPair, ServerKind,
     writable_sides,
 };
+use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
 use super::cli::{Operator, Plan};
@@ -263,8 +265,15 @@ impl Scene {
         assert_eq!(ahead, "", "{:?}, {case}: green wrote by itself", self.kind);
     }
 
-    /// Green serves: decisive is the old writer's binlog, which holds nothing that green has not.
+    /// Green serves: decisive is the old writer's binlog, which holds no change behind the fence and nothing that green
+    /// has not.
     async fn switched(&self, case: &str) {
+        let change = self.behind_the_fence().await;
+        assert_eq!(
+            change, None,
+            "{:?}, {case}: blue was changed behind the fence",
+            self.kind
+        );
         let ahead = self.only_on(Side::Blue).await;
         assert_eq!(
             ahead, "",
@@ -302,6 +311,37 @@ impl Scene {
             Some("OFF"),
             "{case}: green's events would end with its next start"
         );
+    }
+
+    /// The first change in blue's binlog behind the fence of its last switch. `None` also where a run died before it
+    /// wrote its epoch row: only [`Scene::only_on`] looks then.
+    pub async fn behind_the_fence(&self) -> Option<String> {
+        let newest = "SELECT fence FROM bleen.epochs ORDER BY epoch DESC LIMIT 1";
+        let fence = self.pair.green.value(newest).await.unwrap()?;
+        let (file, offset) = fence.rsplit_once(':')?;
+        let mut blue = self.pair.blue.root().await.unwrap();
+        let logs: Vec<Row> = blue.query("SHOW BINARY LOGS").await.unwrap();
+        let files = logs.iter().map(|row| row.get::<String, _>(0).unwrap());
+        let mut events = Vec::new();
+        for name in files.skip_while(|name| name != file) {
+            let from = if name == file { offset } else { "4" };
+            let question = format!("SHOW BINLOG EVENTS IN '{name}' FROM {from}");
+            let rows: Vec<(String, u64, String, u32, u64, String)> = blue.query(question).await.unwrap();
+            events.extend(
+                rows.into_iter()
+                    .map(|(file, offset, kind, server_id, _, info)| BinlogEvent {
+                        file,
+                        offset,
+                        kind,
+                        server_id,
+                        info,
+                    }),
+            );
+        }
+        match classify(&events) {
+            Stretch::NoRows => None,
+            Stretch::Rows { first } => Some(format!("{first:?}")),
+        }
     }
 
     /// Transactions that `side` has executed and the other has not; empty if there are none.

@@ -13,15 +13,16 @@ use std::time::Duration;
 use bleen::domain::ids::Side;
 
 use super::check::{SOON, Scene};
-use super::cli::{Ended, Operator};
+use super::cli::{Ended, Operator, Plan};
 
 /// The machine's words for its commands, in the order of a switch without trouble.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "quiet",
     "arm",
     "hold",
     "fence",
     "drain",
+    "reprove",
     "seal",
     "disarm",
     "promote",
@@ -102,6 +103,16 @@ impl Point {
             ended.told()
         );
     }
+}
+
+/// An operator whose playbook has a query for the fence, so that a switch passes every one of the points.
+pub fn operator(scene: &Scene) -> Operator {
+    let plan = Plan {
+        more: "validate:\n  queries:\n    - { name: money, sql: SELECT SUM(balance) FROM shop.accounts, at: fence }\n"
+            .to_owned(),
+        ..scene.plan()
+    };
+    Operator::new(&scene.pair, &plan)
 }
 
 /// Resumes as soon as the run to be resumed counts as dead.
