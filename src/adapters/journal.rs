@@ -18,6 +18,9 @@ pub const FORMAT: u32 = 1;
 /// Longest journal that is read, in bytes; a run has a few hundred records of about a kilobyte.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// How many journals one run may have beside its first.
+const MOST_BESIDE: u32 = 20;
+
 /// The journal of one run, open for appending. The lock on its file is held for as long as this lives.
 #[derive(Debug)]
 pub struct RunJournal {
@@ -46,6 +49,22 @@ impl RunJournal {
     /// It is not there, cannot be written, or another process of this machine has it open.
     pub fn reopen(runs: &Path, run: &RunId) -> Result<Self, JournalError> {
         Self::open(&runs.join(run.as_str()).join("journal.jsonl"), false)
+    }
+
+    /// Makes a further journal beside one that another process has open, or that cannot be written any more.
+    ///
+    /// # Errors
+    /// None can be made either.
+    pub fn create_beside(runs: &Path, run: &RunId) -> Result<Self, JournalError> {
+        let dir = runs.join(run.as_str());
+        let mut tried = Self::open(&dir.join("resume-1.jsonl"), true);
+        for number in 2..=MOST_BESIDE {
+            if tried.is_ok() {
+                break;
+            }
+            tried = Self::open(&dir.join(format!("resume-{number}.jsonl")), true);
+        }
+        tried
     }
 
     fn open(path: &Path, new: bool) -> Result<Self, JournalError> {
@@ -134,6 +153,16 @@ impl Journal for RunJournal {
         if durable {
             self.file.sync_data().map_err(|e| failed(&self.path, &e))?;
         }
+        Ok(())
+    }
+}
+
+/// Takes records and keeps none, for ending a run where no journal can be written.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Journal for Nowhere {
+    fn append(&mut self, _: &Record, _: bool) -> Result<(), JournalError> {
         Ok(())
     }
 }

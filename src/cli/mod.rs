@@ -30,6 +30,7 @@ mod sight;
 mod signals;
 mod status;
 mod switch;
+mod unfinished;
 mod watch;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use super::args::Global;
 use super::error::CliError;
 use super::exit::ErrorKind;
 use super::run_dir;
+use super::unfinished::Labels;
 use crate::adapters::journal;
 use crate::adapters::mysql::capabilities;
 use crate::adapters::mysql::error::ServerError;
@@ -34,6 +35,8 @@ pub struct Pair {
     pub on_blue: Session,
     /// A session on green.
     pub on_green: Session,
+    /// Which two servers they are, whatever their addresses lead to later.
+    pub labels: Labels,
 }
 
 impl Pair {
@@ -60,19 +63,22 @@ impl Pair {
 /// # Errors
 /// A password that cannot be fetched, a server that cannot be reached or refuses the login.
 pub async fn open(playbook: &Playbook, events: &Events) -> Result<Pair, CliError> {
-    let (blue, on_blue) = reach(Side::Blue, playbook, events).await?;
-    let (green, on_green) = reach(Side::Green, playbook, events).await?;
-    let mut pair = Pair {
+    let (blue, mut on_blue) = reach(Side::Blue, playbook, events).await?;
+    let (green, mut on_green) = reach(Side::Green, playbook, events).await?;
+    // Two names may be one server. It would take its own run lock, so it is said before anything else is asked.
+    let blue_is = identity::read(&mut on_blue, blue.caps.family(), ANSWER).await?;
+    let green_is = identity::read(&mut on_green, green.caps.family(), ANSWER).await?;
+    tell_apart(&blue_is, &green_is)?;
+    Ok(Pair {
         blue,
         green,
         on_blue,
         on_green,
-    };
-    // Two names may be one server. It would take its own run lock, so it is said before anything else is asked.
-    let on_blue = identity::read(&mut pair.on_blue, pair.blue.caps.family(), ANSWER).await?;
-    let on_green = identity::read(&mut pair.on_green, pair.green.caps.family(), ANSWER).await?;
-    tell_apart(&on_blue, &on_green)?;
-    Ok(pair)
+        labels: Labels {
+            blue: blue_is.label(),
+            green: green_is.label(),
+        },
+    })
 }
 
 /// Sees that blue and green are two servers.

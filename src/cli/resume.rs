@@ -10,18 +10,20 @@ use super::pair::{self, ANSWER, Pair};
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
-use super::{by_hand, playbook_file, reporting};
+use super::unfinished::{self, Unfinished, Whose};
+use super::{by_hand, playbook_file, reporting, run_dir};
 use crate::adapters::compose;
-use crate::adapters::journal::RunJournal;
-use crate::adapters::mysql::own_schema::{self, RunRow};
+use crate::adapters::journal::{self, RunJournal};
+use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::switch::{Facts, OpenError, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::{Spec, State};
-use crate::domain::outcome::{Why, WhyKind};
+use crate::domain::outcome::{Debt, Outcome, Why, WhyKind};
 use crate::domain::step::Step;
 use crate::engine::attempt;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::hooks::End;
+use crate::engine::ports::Journal;
 use crate::playbook::Playbook;
 
 /// Runs the command.
@@ -39,62 +41,107 @@ pub fn run(path: &Path, global: &Global, printer: &mut Printer) -> Result<Ending
 }
 
 async fn resume(playbook: &Playbook, global: &Global, events: &Events, at: At) -> Result<Done, CliError> {
-    let runs = pair::runs_directory(global)?;
+    // A journal that cannot be written keeps nobody from ending a run.
+    let runs = run_dir::find(global)?;
     let signals = Signals::listen(at, events.clone())
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
     let mut pair = pair::open(playbook, events).await?;
-    let done = end_unfinished(playbook, &runs, &mut pair, events, &signals).await?;
-    Ok(done.unwrap_or_else(|| {
+    let ended = end_unfinished(playbook, &runs, &mut pair, events, &signals).await?;
+    Ok(ended.last.unwrap_or_else(|| {
         events.note("no run of this pair is unfinished; nothing to do");
         Done::plain(Ending::Done)
     }))
 }
 
-/// The unfinished run of a pair, as the servers know it. The newer side's word counts: green's, once it was promoted.
+/// The unfinished runs that concern a pair, the newest first.
 ///
 /// # Errors
 /// A server that cannot be asked.
-pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Option<RunRow>, CliError> {
+pub async fn unfinished(playbook: &Playbook, pair: &mut Pair) -> Result<Vec<Unfinished>, CliError> {
     let on_blue = own_schema::runs(&mut pair.on_blue, ANSWER)
         .await?
         .unwrap_or_default();
     let on_green = own_schema::runs(&mut pair.on_green, ANSWER)
         .await?
         .unwrap_or_default();
-    Ok(unfinished_of(&playbook.name, on_blue, on_green))
+    Ok(unfinished::unfinished(
+        &playbook.name,
+        &pair.labels,
+        &on_blue,
+        &on_green,
+    ))
 }
 
-/// The unfinished run of a pair by the rows of both sides, or of the one that could be asked.
-#[must_use]
-pub fn unfinished_of(pair: &str, on_blue: Vec<RunRow>, on_green: Vec<RunRow>) -> Option<RunRow> {
-    let of_pair = |rows: Vec<RunRow>| rows.into_iter().filter(|r| r.pair == pair).collect::<Vec<_>>();
-    let (on_blue, on_green) = (of_pair(on_blue), of_pair(on_green));
-    let ended_on_green = |run: &str| on_green.iter().any(|r| r.run_id == run && r.outcome.is_some());
-    let open = on_blue
-        .iter()
-        .chain(&on_green)
-        .filter(|r| r.outcome.is_none() && !ended_on_green(&r.run_id));
-    // A row that was ended on blue may not have reached green yet.
-    let ended_on_blue = |run: &str| on_blue.iter().any(|r| r.run_id == run && r.outcome.is_some());
-    open.filter(|r| !ended_on_blue(&r.run_id))
-        .max_by(|a, b| a.started.cmp(&b.started))
-        .cloned()
-}
-
-/// Ends the unfinished run of a pair, if there is one.
+/// Ends what is unfinished before a command that changes something. A command that gets an end back must stop with it:
+/// green serves, nobody knows who serves, or something of an earlier run is not put back, which a new run would take
+/// for the operator's own.
 ///
 /// # Errors
 /// The run is alive (its lock is held by a session that speaks), its facts cannot be read, a server cannot be asked.
-pub async fn end_unfinished(
+pub async fn before_a_change(
     playbook: &Playbook,
     runs: &Path,
     pair: &mut Pair,
     events: &Events,
     signals: &Signals,
 ) -> Result<Option<Done>, CliError> {
-    let Some(row) = unfinished(playbook, pair).await? else {
-        return Ok(None);
+    let ended = end_unfinished(playbook, runs, pair, events, signals).await?;
+    Ok(ended.last.filter(|_| !ended.clear))
+}
+
+/// What became of the unfinished runs.
+struct Ended {
+    /// The end of the last one that was taken over.
+    last: Option<Done>,
+    /// Blue serves, and nothing of them is left.
+    clear: bool,
+}
+
+/// Runs that are ended in one go, one after the other: each is left open only by a mishap of its own.
+const MOST: usize = 20;
+
+async fn end_unfinished(
+    playbook: &Playbook,
+    runs: &Path,
+    pair: &mut Pair,
+    events: &Events,
+    signals: &Signals,
+) -> Result<Ended, CliError> {
+    let mut ended = Ended {
+        last: None,
+        clear: true,
     };
+    let mut seen: Vec<String> = Vec::new();
+    while let Some(found) = unfinished(playbook, pair).await?.into_iter().next() {
+        // What an older run found before it changed it is put back last.
+        if seen.contains(&found.row.run_id) || seen.len() == MOST {
+            ended.clear = false;
+            break;
+        }
+        seen.push(found.row.run_id.clone());
+        let (done, clear) = end_one(playbook, runs, pair, &found, events, signals).await?;
+        ended = Ended {
+            last: Some(done),
+            clear,
+        };
+        if !clear {
+            break;
+        }
+        pair.reopen_lost().await?;
+    }
+    Ok(ended)
+}
+
+async fn end_one(
+    playbook: &Playbook,
+    runs: &Path,
+    pair: &Pair,
+    found: &Unfinished,
+    events: &Events,
+    signals: &Signals,
+) -> Result<(Done, bool), CliError> {
+    let row = &found.row;
+    not_ours(found, pair)?;
     let cannot =
         |seen: String| CliError::new(ErrorKind::Internal, format!("take over run {}", row.run_id), seen);
     let run = RunId::new(row.run_id.clone()).map_err(|e| cannot(e.to_string()))?;
@@ -130,11 +177,7 @@ pub async fn end_unfinished(
         }
         Err(OpenError::Server(e)) => return Err(e.into()),
     };
-    let mut journal = match RunJournal::reopen(runs, &run) {
-        Ok(journal) => journal,
-        // Another machine, or an empty home: the servers have what is needed. A journal of its own is begun.
-        Err(_) => super::switch::start_journal(runs, &run, playbook)?,
-    };
+    let mut journal = journal_of(runs, &run, playbook, events);
     let why = Why {
         step: Step::Ready,
         kind: WhyKind::AnswerLost,
@@ -142,15 +185,19 @@ pub async fn end_unfinished(
     };
     let state = State::resuming(spec, None, why);
     let attempt = tokio::select! {
-        attempt = attempt::run(&servers, &mut journal, state, &times, 1, &signals.stop, events) => attempt,
+        attempt = attempt::run(&servers, journal.as_mut(), state, &times, 1, &signals.stop, events) => attempt,
         () = signals.stop_waiting.cancelled() => {
             events.warn(by_hand::statements(&pair.blue, &pair.green));
-            return Ok(Some(Done::plain(Ending::Ambiguous)));
+            return Ok((Done::plain(Ending::Ambiguous), false));
         }
     };
     if let Err(e) = servers.close_run(&attempt.outcome).await {
         events.warn(format!("the outcome is not written down on the servers: {e}"));
     }
+    let clear = match &attempt.outcome {
+        Outcome::Released { left, .. } | Outcome::RolledBack { left, .. } => nothing_left(&run, left, events),
+        Outcome::Switched { .. } | Outcome::Ambiguous { .. } => false,
+    };
     // Its locks go first: a hook that takes its time must not keep the pair.
     drop(servers);
     let end = End {
@@ -164,11 +211,78 @@ pub async fn end_unfinished(
     };
     compose::hooks(playbook, &settings, events)
         .taken_over()
-        .at_the_end(&end, &mut journal, &signals.stop_waiting)
+        .at_the_end(&end, journal.as_mut(), &signals.stop_waiting)
         .await;
     let result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
-    Ok(Some(Done {
-        ending: Ending::from(&attempt.outcome),
-        result,
-    }))
+    let ending = Ending::from(&attempt.outcome);
+    Ok((Done { ending, result }, clear))
+}
+
+fn nothing_left(run: &RunId, left: &[Debt], events: &Events) -> bool {
+    if !left.is_empty() {
+        let list: Vec<&str> = left.iter().map(|debt| debt.what.as_str()).collect();
+        events.warn(format!(
+            "blue serves, but not everything of run {run} is put back: {}; see to what stands in the way, then \
+             `bleen resume` again: until then no other run of this pair begins",
+            list.join("; ")
+        ));
+    }
+    left.is_empty()
+}
+
+/// Refuses a run that was begun on other servers, in the other direction or under another name: its statements would
+/// go to the wrong server, and only the playbook that it was begun with is known to fit.
+fn not_ours(found: &Unfinished, pair: &Pair) -> Result<(), CliError> {
+    let row = &found.row;
+    let (seen, hint) = match found.whose {
+        Whose::Ours => return Ok(()),
+        Whose::Reversed => (
+            "it was begun with the roles exchanged: what this playbook calls green was its blue".to_owned(),
+            format!(
+                "run `bleen resume` with the playbook whose blue is {} and whose green is {}",
+                pair.green.target.address, pair.blue.target.address
+            ),
+        ),
+        Whose::OtherName => (
+            format!("it was begun on these two servers as the pair `{}`", row.pair),
+            format!(
+                "run `bleen resume` with the playbook whose name is `{}`",
+                row.pair
+            ),
+        ),
+        Whose::OtherServers => (
+            format!(
+                "it was begun on other servers than those that answer now (blue `{}`, green `{}`)",
+                pair.labels.blue, pair.labels.green
+            ),
+            format!(
+                "see that the addresses lead to the servers of that run: `SELECT facts FROM bleen.runs WHERE run_id = \
+                 '{id}'`; if it is over for certain, `UPDATE bleen.runs SET outcome = 'released' WHERE run_id = '{id}'`",
+                id = row.run_id
+            ),
+        ),
+    };
+    let doing = format!("end the unfinished run {}", row.run_id);
+    Err(CliError::new(ErrorKind::NotReady, doing, seen).hint(hint))
+}
+
+/// The run's own journal if it is on this machine and free; else one beside it (another machine, an empty home, a
+/// frozen bleen that still has it open); else none. The servers have what is needed.
+fn journal_of(runs: &Path, run: &RunId, playbook: &Playbook, events: &Events) -> Box<dyn Journal> {
+    if let Ok(journal) = RunJournal::reopen(runs, run) {
+        return Box::new(journal);
+    }
+    let begun = RunJournal::create(runs, run)
+        .or_else(|_| RunJournal::create_beside(runs, run))
+        .and_then(|mut journal| {
+            journal.append(&super::switch::first_record(run, playbook), true)?;
+            Ok(journal)
+        });
+    match begun {
+        Ok(journal) => Box::new(journal),
+        Err(e) => {
+            events.warn(format!("{e}; the run is ended without a journal on this machine"));
+            Box::new(journal::Nowhere)
+        }
+    }
 }

@@ -58,10 +58,7 @@ async fn rollback(playbook: &Playbook, global: &Global, events: &Events, at: At)
     let signals = Signals::listen(at, events.clone())
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
     let mut pair = pair::open(playbook, events).await?;
-    if let Some(done) = resume::end_unfinished(playbook, &runs, &mut pair, events, &signals).await?
-        && done.ending != Ending::Released
-        && done.ending != Ending::RolledBack
-    {
+    if let Some(done) = resume::before_a_change(playbook, &runs, &mut pair, events, &signals).await? {
         return Ok(done);
     }
     let run = pair::new_run();

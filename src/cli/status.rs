@@ -14,6 +14,7 @@ use super::prepare::PREPARED;
 use super::sight::{self, Sight};
 use super::signals::what_cancel_does;
 use super::switch::Done;
+use super::unfinished::{self, Labels};
 use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
 use crate::adapters::mysql::own_schema::{RunRow, UndoRow};
@@ -195,7 +196,19 @@ impl Report<'_> {
 
     fn unfinished(&self) -> Option<RunRow> {
         let rows = |side: &Result<Sight, CliError>| side.as_ref().map(|s| s.runs.clone()).unwrap_or_default();
-        resume::unfinished_of(&self.playbook.name, rows(&self.blue), rows(&self.green))
+        let label =
+            |side: &Result<Sight, CliError>| side.as_ref().map(|s| s.identity.label()).unwrap_or_default();
+        let labels = Labels {
+            blue: label(&self.blue),
+            green: label(&self.green),
+        };
+        let found = unfinished::unfinished(
+            &self.playbook.name,
+            &labels,
+            &rows(&self.blue),
+            &rows(&self.green),
+        );
+        found.into_iter().next().map(|found| found.row)
     }
 
     /// The side that did not answer, if only one did.
@@ -321,7 +334,8 @@ pub async fn warn_of_unfinished(
     pair: &mut Pair,
     events: &Events,
 ) -> Result<(), CliError> {
-    if let Some(row) = resume::unfinished(playbook, pair).await? {
+    for found in resume::unfinished(playbook, pair).await? {
+        let row = found.row;
         events.warn(format!(
             "run {} of {}, begun {}, has no outcome: if its bleen is gone, `bleen resume` ends it",
             row.run_id, row.operator, row.started

@@ -82,10 +82,7 @@ async fn switch(playbook: &Playbook, global: &Global, events: &Events, at: At) -
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
     let mut pair = pair::open(playbook, events).await?;
     // A run that ended without an outcome is ended first; if it had switched, there is nothing left to switch.
-    if let Some(done) = resume::end_unfinished(playbook, &runs, &mut pair, events, &signals).await?
-        && done.ending != Ending::Released
-        && done.ending != Ending::RolledBack
-    {
+    if let Some(done) = resume::before_a_change(playbook, &runs, &mut pair, events, &signals).await? {
         return Ok(done);
     }
     switch_pair(playbook, &runs, &mut pair, events, &signals).await
@@ -185,15 +182,21 @@ pub fn start_journal(runs: &Path, run: &RunId, playbook: &Playbook) -> Result<Ru
             .hint("name another place: `--run-dir DIR`")
     };
     let mut journal = RunJournal::create(runs, run).map_err(cannot)?;
-    let first = Record::Run {
+    journal
+        .append(&first_record(run, playbook), true)
+        .map_err(cannot)?;
+    Ok(journal)
+}
+
+/// The first record of a run's journal.
+pub fn first_record(run: &RunId, playbook: &Playbook) -> Record {
+    Record::Run {
         format: FORMAT,
         run: run.to_string(),
         pair: playbook.name.clone(),
         playbook: playbook.hash(),
         operator: pair::operator(),
-    };
-    journal.append(&first, true).map_err(cannot)?;
-    Ok(journal)
+    }
 }
 
 fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> {

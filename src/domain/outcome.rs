@@ -127,14 +127,15 @@ impl Outcome {
         }
     }
 
-    /// Whether the run stays open on the servers, so that `resume` finds it: it is not certain who serves, or green
-    /// serves and was not seen to be as a promoted green is.
+    /// Whether the run stays open on the servers, so that `resume` finds it: it is not certain who serves, green serves
+    /// and was not seen to be as a promoted green is, or something on blue is not put back, which a later run would take
+    /// for the operator's own.
     #[must_use]
     pub fn stays_open(&self) -> bool {
         match self {
             Self::Ambiguous { .. } => true,
             Self::Switched { debt } => debt.iter().any(|d| d.step == Step::Promote),
-            Self::Released { .. } | Self::RolledBack { .. } => false,
+            Self::Released { left, .. } | Self::RolledBack { left, .. } => !left.is_empty(),
         }
     }
 

@@ -3,13 +3,15 @@
 //! Journal first, then the effect; a deadline, a cancel and the watchers beside every command; an undo with a time of
 //! its own. It must not know a statement or a driver, and decides nothing that the machine can decide.
 //!
-//! **What the disk has when this machine loses its power.** From the record before the hold on to promote, records are
-//! given to the system and not synced: a sync takes milliseconds in which writers wait. They outlive bleen, not the
-//! machine. Nothing depends on them. Every value that must be put back stands in the run's row on blue before the first
-//! change; what came of each later step the servers show themselves (flags, sessions, the guard, green's epoch row and
-//! its own transactions); and whoever takes the run over reads those, ends its sessions first, and takes everything
-//! that it cannot see undone for perhaps done. Of the window's records it needs none: they tell people what happened.
-//! `tests/journal_lost.rs` resumes from a journal that ends with the hold's record, and from none.
+//! **What the disk has when this machine loses its power, or the disk is stuck.** The records before the hold, and the
+//! first of a takeover, are on disk before their effect. All later ones are given to the system and not synced, and the
+//! outcome's brings them to the disk: a sync takes milliseconds in which writers wait, and on a stuck disk it never
+//! ends, while blue may be sealed and the guard gone. They outlive bleen, not the machine. Nothing depends on them. Every
+//! value that must be put back stands in the run's row on blue before the first change; what came of each later step the
+//! servers show themselves (flags, sessions, the guard, green's epoch row and its own transactions); and whoever takes
+//! the run over reads those, ends its sessions first, and takes everything that it cannot see undone for perhaps done.
+//! Of the window's records it needs none: they tell people what happened. `tests/journal_lost.rs` resumes from a journal
+//! that ends with the hold's record, and from none.
 
 use std::time::{Duration, Instant};
 
@@ -204,9 +206,11 @@ impl Running<'_> {
         }
     }
 
-    /// The journal before the effect, on disk outside the window; why not inside stands at the top of this module.
+    /// The journal before the effect. Which records are on disk first, and why no others, stands at the top of this
+    /// module.
     fn write_ahead(&mut self, state: &State, command: &Command) -> Result<(), Answer> {
-        let durable = !state.is_in_window() || *command == Command::TakeHold;
+        let before_the_hold = matches!(command, Command::Quiet | Command::ArmGuard | Command::TakeHold);
+        let durable = before_the_hold || (state.phase == Phase::TakingOver && state.number == 1);
         let record = Record::Command {
             attempt: self.attempt,
             command: command.clone(),
@@ -216,7 +220,7 @@ impl Running<'_> {
         match self.journal.append(&record, durable) {
             Ok(()) => Ok(()),
             // Undoing, and finishing after promote, go on without a journal: the servers know what there is to do.
-            Err(e) if state.is_backing_out() || state.promotion == Promotion::Yes => {
+            Err(e) if state.resumed || state.is_backing_out() || state.promotion == Promotion::Yes => {
                 self.events.warn(e.to_string());
                 Ok(())
             }
@@ -325,3 +329,7 @@ async fn until(when: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "attempt_tests.rs"]
+mod tests;

@@ -75,6 +75,7 @@ const CALM: Budget = Budget {
     early_guard: 0,
     cancels: 0,
     cuts: 0,
+    strays: 0,
 };
 
 fn holds(name: &str, spec: Spec, left: Budget, xa: bool, floor: usize) {
@@ -115,6 +116,29 @@ fn a_crash_and_a_restart_of_each_server() {
         ..CALM
     };
     holds("restarts", LOCK, left, false, 100_000);
+}
+
+/// Green restarts without `read_only`, or an operator opens it: whatever the run did before, production must not move
+/// to a green that lacks writes, and no guard may open blue once green is said to serve.
+#[test]
+fn green_opens_by_other_means() {
+    let left = Budget {
+        lost: 1,
+        crashes: 2,
+        strays: 1,
+        ..CALM
+    };
+    for hold in [HoldKind::Lock, HoldKind::Tables, HoldKind::Refuse] {
+        holds("stray green", Spec { hold, ..LOCK }, left, false, 20_000);
+    }
+    let left = Budget {
+        crashes: 1,
+        strays: 1,
+        blue_restarts: 1,
+        green_restarts: 1,
+        ..CALM
+    };
+    holds("stray green and restarts", LOCK, left, false, 20_000);
 }
 
 #[test]
@@ -193,6 +217,7 @@ fn every_fault_at_once_when_asked() {
         early_guard: 1,
         cancels: 1,
         cuts,
+        strays: 0,
     };
     // Without the variable the same world with the faults that are not in the tests above together.
     let left = if full {
@@ -219,6 +244,11 @@ fn planted_mistakes_are_found() {
         green_restarts: 0,
         ..CALM
     };
+    let stray = Budget {
+        crashes: 1,
+        strays: 1,
+        ..CALM
+    };
     let cases = [
         (Plant::BlindUnseal, "I1", false),
         (Plant::NoConfirm, "I1", false),
@@ -232,13 +262,18 @@ fn planted_mistakes_are_found() {
         (Plant::PromoterNotEnded, "I6", false),
         (Plant::ForgetHold, "I7", false),
         (Plant::BlindConfirm, "I5", false),
+        (Plant::OpenIsPromoted, "I2", false),
     ];
     for (plant, rule, xa) in cases {
-        let faults = Budget {
-            green_restarts: u8::from(plant == Plant::BlindConfirm),
-            ..faults
+        let left = match plant {
+            Plant::BlindConfirm => Budget {
+                green_restarts: 1,
+                ..faults
+            },
+            Plant::OpenIsPromoted => stray,
+            _ => faults,
         };
-        let explored = explore(World::start(LOCK, faults, xa), plant);
+        let explored = explore(World::start(LOCK, left, xa), plant);
         let Some((broken, trace)) = explored.broken else {
             panic!("{plant:?} was not found in {} states", explored.states)
         };

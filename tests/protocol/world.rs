@@ -43,6 +43,8 @@ pub enum Plant {
     PromoterNotEnded,
     /// A write of bleen's own on green is taken for a green that is open.
     BlindConfirm,
+    /// A green that is open is taken for promoted: blue is not looked at.
+    OpenIsPromoted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +61,8 @@ pub struct Budget {
     pub cancels: u8,
     /// Changes of the network.
     pub cuts: u8,
+    /// How often green may come to accept writes by other means: a restart without `read_only`, an operator.
+    pub strays: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,6 +102,9 @@ pub struct World {
     /// A rule that a command of the machine broke.
     pub wrong: Option<&'static str>,
     pub promoted: bool,
+    /// Green was opened by other means than promote. What both sides do until the run is ended is not bleen's; but it
+    /// must not take that green for the one that serves.
+    pub strayed: bool,
     pub promotes_sent: u8,
     /// Green opened, took no write, has no epoch row and came back read-only: nobody can tell, and nothing is lost.
     pub promote_left_no_trace: bool,
@@ -142,6 +149,7 @@ impl World {
             left,
             wrong: None,
             promoted: false,
+            strayed: false,
             promotes_sent: 0,
             promote_left_no_trace: false,
             promoted_late: false,
@@ -171,10 +179,11 @@ impl World {
         if self.wrong.is_some() {
             return self.wrong;
         }
-        if self.blue_accepts() && self.green_open {
+        let serves = !self.strayed || matches!(self.machine.outcome, Some(Outcome::Switched { .. }));
+        if serves && self.blue_accepts() && self.green_open {
             return Some("I1: both sides accept writes");
         }
-        if self.green_open && self.applied < self.rows {
+        if serves && self.green_open && self.applied < self.rows {
             return Some("I2: green is open and lacks an acknowledged write of blue");
         }
         if self.blue_accepts() && self.green_written {
@@ -182,6 +191,7 @@ impl World {
         }
         if self.ticks() >= BOUND
             && !self.promoted
+            && !self.strayed
             && !self.disarmed
             && !self.restarted_sealed
             && !self.blue_accepts()
@@ -231,7 +241,7 @@ impl World {
                 }
             }
             Outcome::Switched { debt } => {
-                if !self.promoted {
+                if !self.promoted && !self.strayed {
                     Some("I5: the outcome says switched and green was never promoted")
                 } else if debt.is_empty() && !self.green_open {
                     Some("I5: switched without debt and green is read-only")
@@ -285,6 +295,11 @@ impl World {
                 }
             }
             Some(Command::Unseal) if self.pending_promote => Some("I6: unseal while promote may still run"),
+            Some(Command::Reseal | Command::Reopen | Command::WriteEpoch | Command::Route)
+                if !self.promoted && self.applied < self.rows =>
+            {
+                Some("I2: a green that lacks acknowledged writes is taken for the one that serves")
+            }
             _ => None,
         };
         self.wrong = wrong;
@@ -385,6 +400,13 @@ impl World {
                 }));
             }
         }
+        if self.left.strays > 0 && !self.green_open {
+            out.push(self.change("green comes to accept writes by other means", |w| {
+                w.left.strays -= 1;
+                w.green_open = true;
+                w.strayed = true;
+            }));
+        }
         if self.left.cuts > 0 {
             out.push(self.change("the network to blue changes", |w| {
                 w.left.cuts -= 1;
@@ -421,7 +443,7 @@ impl World {
                 w.rowless += 1;
             }));
         }
-        if self.green_open && !self.green_written {
+        if self.green_open && self.promoted && !self.green_written {
             out.push(self.change("the application writes on green", |w| w.green_written = true));
         }
     }
@@ -527,6 +549,9 @@ impl World {
             self.promoted = true;
             self.promoted_late |= self.ticks() >= DEADLINE;
             self.epoch |= epoch;
+        } else {
+            // Late, the statement shuts, also what somebody else had opened.
+            self.green_open = false;
         }
     }
 
@@ -730,6 +755,7 @@ impl World {
                     epoch,
                     own: None,
                     blue_sealed: None,
+                    has_all: None,
                 };
                 vec![
                     ("green opens", world, seen(green(true))),
@@ -751,11 +777,15 @@ impl World {
             }
             Command::ReadGreen => {
                 let blind = plant == Plant::BlindUnseal;
+                let taken = plant == Plant::OpenIsPromoted;
+                // A run of its own goes on without blue; here it never sees it.
+                let read_blue = world.machine.resumed;
                 let green = Seen::Green {
                     read_only: !world.green_open || blind,
                     epoch: world.epoch && !blind,
                     own: (world.green_written && !blind).then(|| "own".to_owned()),
-                    blue_sealed: world.machine.resumed.then_some(world.sealed),
+                    blue_sealed: read_blue.then_some(world.sealed || taken),
+                    has_all: read_blue.then_some(world.applied == world.rows || taken),
                 };
                 vec![("green read", world, seen(green))]
             }
@@ -781,6 +811,7 @@ impl World {
                 vec![("settings put back", world, seen(Seen::Left(Vec::new())))]
             }
             Command::Reseal => {
+                world.guard = false;
                 world.sealed = true;
                 world.persisted = true;
                 vec![("sealed again", world, seen(Seen::Done))]

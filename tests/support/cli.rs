@@ -205,8 +205,23 @@ impl Operator {
 
     /// `bleen resume`.
     pub fn resume(&self) -> Running {
+        self.resume_with("")
+    }
+
+    /// `bleen resume`, with `fault` as fault points.
+    pub fn resume_with(&self, fault: &str) -> Running {
         let playbook = self.playbook.to_str().unwrap();
-        self.start(&["resume", playbook, "--output", "json"], &[], None)
+        self.start(
+            &["resume", playbook, "--output", "json"],
+            &[("BLEEN_FAULT", fault)],
+            None,
+        )
+    }
+
+    /// Changes the playbook's text.
+    pub fn edit_playbook(&self, change: impl Fn(String) -> String) {
+        let text = std::fs::read_to_string(&self.playbook).unwrap();
+        std::fs::write(&self.playbook, change(text)).unwrap();
     }
 
     /// Where the runs' journals are.

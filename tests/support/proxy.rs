@@ -41,7 +41,7 @@ struct Rule {
 }
 
 struct Shared {
-    server: u16,
+    server: watch::Sender<u16>,
     network: watch::Sender<Network>,
     rule: Mutex<Option<Rule>>,
     swallowed: watch::Sender<bool>,
@@ -60,7 +60,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server,
+            server: watch::channel(server).0,
             network: watch::channel(Network::Up).0,
             rule: Mutex::new(None),
             swallowed: watch::channel(false).0,
@@ -88,6 +88,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections go to another server, as when a virtual address has moved; those that are open are closed.
+    pub fn lead_to(&self, server: u16) {
+        self.shared.server.send_replace(server);
     }
 
     pub fn set(&self, network: Network) {
@@ -125,7 +130,9 @@ async fn connection(shared: &Shared, client: TcpStream) {
     let Ok(Network::Up) = passable(&mut network).await else {
         return;
     };
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)).await else {
+    let mut moved = shared.server.subscribe();
+    let port = *moved.borrow_and_update();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
@@ -138,6 +145,7 @@ async fn connection(shared: &Shared, client: TcpStream) {
     };
     tokio::select! {
         () = cut => {}
+        _ = moved.changed() => {}
         () = statements(shared, from_client, to_server, tell) => {}
         () = answers(shared, from_server, to_client, told) => {}
     }

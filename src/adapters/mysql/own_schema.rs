@@ -35,6 +35,10 @@ pub const FIND_GUARD: &str = "SELECT IS_USED_LOCK('bleen.guard')";
 /// The largest number of bytes of a text column here; longer texts are cut by [`cut`].
 const TEXT_BYTES: usize = 60_000;
 
+/// The largest number of bytes of a run's facts: half of the smallest `max_allowed_packet` that servers come with, since
+/// quoting may double it. They are never cut: half of them cannot be read.
+pub const MOST_FACTS: usize = 2_000_000;
+
 /// The statements that make the schema, in order. Each may be run again.
 ///
 /// `utf8mb4` and InnoDB are said, not left to defaults that differ across versions; keys stay under the 767 bytes that
@@ -196,10 +200,7 @@ pub struct RunRow {
 /// The statement that writes or renews a run's row.
 #[must_use]
 pub fn run_statement(row: &RunRow) -> String {
-    let nullable = |t: &Option<String>| {
-        t.as_ref()
-            .map_or_else(|| "NULL".to_owned(), |t| quote::text(cut(t, 1_000_000)))
-    };
+    let nullable = |t: &Option<String>| t.as_ref().map_or_else(|| "NULL".to_owned(), |t| quote::text(t));
     format!(
         "REPLACE INTO bleen.runs (run_id, pair_name, operator, started, step, outcome, facts) \
          VALUES ({}, {}, {}, {}, {}, {}, {})",

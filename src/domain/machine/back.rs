@@ -69,12 +69,20 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
                 epoch,
                 own,
                 blue_sealed,
+                has_all,
             },
         ) => {
             if let Some(sealed) = blue_sealed {
                 state.was_sealed |= *sealed;
             }
-            return green_read(state, *read_only, *epoch, own.as_deref(), *blue_sealed);
+            let green = Green {
+                shut: *read_only,
+                epoch: *epoch,
+                own: own.as_deref(),
+                blue_sealed: *blue_sealed,
+                has_all: *has_all,
+            };
+            return green_read(state, &green);
         }
         (Phase::EndingHolder | Phase::GivingUp, Seen::Done) => state.hold = Made::No,
         (Phase::Unsealing, Seen::Opened { was_sealed }) => {
@@ -107,43 +115,90 @@ fn again(state: &mut State) -> Option<Command> {
     }
 }
 
-/// Decides who serves, from what green shows after the session that could have opened it is gone.
-fn green_read(
-    state: &mut State,
-    read_only: bool,
+/// What green shows after the session that could have opened it is gone, and blue beside it.
+struct Green<'a> {
+    shut: bool,
     epoch: bool,
-    own: Option<&str>,
+    own: Option<&'a str>,
     blue_sealed: Option<bool>,
-) -> Option<Command> {
-    // Only a resumed run has to ask; in a run of its own blue was seen sealed and the guard gone before promote.
-    let blue_open = blue_sealed == Some(false);
-    match (read_only, epoch, own) {
-        (true, false, None) => {
+    has_all: Option<bool>,
+}
+
+/// Decides who serves.
+fn green_read(state: &mut State, green: &Green<'_>) -> Option<Command> {
+    let blue_open = green.blue_sealed == Some(false);
+    let detail = match green {
+        Green {
+            shut: true,
+            epoch: false,
+            own: None,
+            ..
+        } => {
             state.promotion = Promotion::No;
-            out(state)
+            return out(state);
         }
-        (true, false, Some(own)) => {
-            // It may have opened, taken these, and come back shut after a crash. Opening blue could lose them.
-            let detail = format!("green is read-only but executed transactions that blue has not: {own}");
-            ambiguous(state, WhyKind::GreenWritten, detail)
+        // It may have opened, taken these, and come back shut after a crash. Opening blue could lose them.
+        Green {
+            shut: true,
+            epoch: false,
+            own: Some(own),
+            ..
+        } => format!("green is read-only but executed transactions that blue has not: {own}"),
+        Green { shut: true, epoch: true, .. } if blue_open => {
+            "green was promoted and is read-only again, and blue accepts writes: both may hold writes that the other \
+             lacks"
+                .to_owned()
         }
-        (true, true, _) if blue_open => {
-            let detail = "green was promoted and is read-only again, and blue accepts writes: both may hold writes that the other lacks";
-            ambiguous(state, WhyKind::GreenWritten, detail.to_owned())
+        Green { shut: true, epoch: true, blue_sealed: None, .. } => {
+            "green was promoted and is read-only again, and blue could not be read: green may only be opened beside a \
+             read-only blue"
+                .to_owned()
         }
-        (green_shut, epoch, _) => {
-            state.promotion = Promotion::Yes;
-            state.reopen = green_shut;
-            state.epoch_missing = !epoch;
-            if state.resumed && blue_sealed.is_none() {
-                state.owe("blue could not be read: see that it is read-only");
-            }
-            if blue_open {
-                return state.send(Phase::Resealing, Command::Reseal);
-            }
-            forward::reopen_or_route(state)
+        // The run may have ended before its promote, and somebody else, or a restart, have opened green. A run of its
+        // own saw blue sealed and green drained before it sent the statement; a resumed one has seen nothing.
+        Green { shut: false, epoch: false, .. } if state.resumed && green.blue_sealed != Some(true) => {
+            "green accepts writes without this run's epoch row, and blue accepts writes or could not be read: it may \
+             be open by other means than the promote of this run, and lack writes of blue; if so, set it read-only, then \
+             `bleen resume`"
+                .to_owned()
+        }
+        Green { shut: false, epoch: false, .. } if state.resumed && green.has_all != Some(true) => {
+            "green accepts writes without this run's epoch row, and could not be seen to have executed everything that \
+             blue has: it may be open by other means than the promote of this run; if so, set it read-only, then `bleen \
+             resume`"
+                .to_owned()
+        }
+        _ => return green_serves(state, green, blue_open),
+    };
+    ambiguous(state, WhyKind::GreenWritten, detail)
+}
+
+fn green_serves(state: &mut State, green: &Green<'_>, blue_open: bool) -> Option<Command> {
+    state.reopen = green.shut;
+    state.epoch_missing = !green.epoch;
+    // A guard that may still be there would open blue beside green. It goes first, blue is sealed behind it, and both
+    // are read once more: what blue took before that counts.
+    let guarded = state.resumed && state.guard != Made::No;
+    if blue_open {
+        let back =
+            "blue had come back writable and was sealed again: look for transactions that it took meanwhile";
+        if !state.debt.iter().any(|debt| debt.what == back) {
+            state.owe(back);
         }
     }
+    if !guarded {
+        state.promotion = Promotion::Yes;
+        if state.resumed && green.blue_sealed.is_none() {
+            state.owe("blue could not be read: see that it is read-only");
+        }
+        if green.has_all == Some(false) {
+            state.owe("blue has executed transactions that green has not: look for them in blue's binlog");
+        }
+    }
+    if guarded || blue_open {
+        return state.send(Phase::Resealing, Command::Reseal);
+    }
+    forward::reopen_or_route(state)
 }
 
 /// The time that undoing has is used up.

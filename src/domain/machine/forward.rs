@@ -347,19 +347,25 @@ fn onward_from_green(state: &mut State) -> Option<Command> {
 }
 
 fn resealed(state: &mut State, answer: &Answer) -> Option<Command> {
+    // Green is not yet said to serve while the guard is still to be ended: then both are read again.
+    let read_again = state.promotion != Promotion::Yes;
     match answer {
         Answer::Seen(Seen::Done) => {
+            state.guard = Made::No;
             state.seal = Made::Yes;
-            state.owe("blue had come back writable after a restart and was sealed again: look for transactions that it took meanwhile");
+        }
+        Answer::Refused(_, detail) | Answer::Unknown(detail) if read_again => {
+            state.trouble = Some(detail.clone());
         }
         other => {
-            left_to_do(
-                state,
-                other,
-                "blue came back writable after a restart: set it read-only",
-            );
-            state.reopen = false;
+            left_to_do(state, other, "blue came back writable: set it read-only");
+            if std::mem::take(&mut state.reopen) {
+                state.owe("green is read-only: set it writable once blue is read-only");
+            }
         }
+    }
+    if read_again {
+        return back::out(state);
     }
     reopen_or_route(state)
 }

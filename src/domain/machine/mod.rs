@@ -263,7 +263,7 @@ pub enum Command {
     EndEarlierSessions,
     /// Green: end the session that sent promote and see it gone.
     EndPromoter,
-    /// Green: flags, epoch row, transactions of its own. When resuming, also blue's flags.
+    /// Blue: flags, then position. Green: flags, epoch row, transactions of its own, and whether it has that position.
     ReadGreen,
     /// Blue: end the holding session and see it gone.
     EndHolder,
@@ -275,7 +275,7 @@ pub enum Command {
     EndGuard,
     /// Both: settings of step 6b and relaxed settings put back as recorded.
     PutBack,
-    /// Blue: read-only again, although a restart opened it. Only when green is promoted.
+    /// Blue: the guard's session ended and seen gone, then read-only. Only when green serves.
     Reseal,
     /// Green: writable again, although a restart shut it. Only when it is certain that this run promoted it, and blue is
     /// sealed. Waits for a green that is being restarted.
@@ -379,8 +379,10 @@ pub enum Seen {
         epoch: bool,
         /// Transactions that green executed and blue did not, in words.
         own: Option<String>,
-        /// Blue's flags: sealed in memory. Only read when resuming; otherwise as the machine knows it.
+        /// Blue's flags: sealed in memory. `None` if they were not, or could not be, read.
         blue_sealed: Option<bool>,
+        /// Green executed everything that blue had executed once its flags were read. `None` as above.
+        has_all: Option<bool>,
     },
     /// Answer of the commands after promote: what of it is left to do.
     Left(Vec<Debt>),

@@ -88,7 +88,7 @@ pub async fn accounts(
         .one::<(String,)>(doing, "SELECT CURRENT_USER()", budget)
         .await?
         .0;
-    let locked = locked_accounts(session, version, budget).await;
+    let locked = locked_accounts(session, version, budget).await?;
     Ok(through
         .into_iter()
         .map(|((user, host), through)| PrivilegedAccount {
@@ -231,22 +231,19 @@ fn grants_one_of(grant: &str, wanted: &[&str]) -> bool {
         .any(|p| p == "ALL PRIVILEGES" || wanted.iter().any(|w| plain(w) == p))
 }
 
-/// Accounts nobody can log in with. What cannot be read counts as open, which errs on the safe side.
+/// Accounts nobody can log in with. What cannot be read is an error: an account that counts as open is locked for the
+/// switch and unlocked after it, also one that the operator had locked.
 async fn locked_accounts(
     session: &mut Session,
     version: &Version,
     budget: Duration,
-) -> BTreeSet<(String, String)> {
+) -> Result<BTreeSet<(String, String)>, ServerError> {
     if !version.is_mariadb_from((10, 4, 2)) {
-        return BTreeSet::new();
+        return Ok(BTreeSet::new());
     }
     let sql = "SELECT User, Host FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.account_locked') = 1";
-    session
-        .rows("list locked accounts", sql, budget)
-        .await
-        .unwrap_or_default()
-        .into_iter()
-        .collect()
+    let rows: Vec<(String, String)> = session.rows("list locked accounts", sql, budget).await?;
+    Ok(rows.into_iter().collect())
 }
 
 async fn routines(

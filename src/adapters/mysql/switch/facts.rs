@@ -7,17 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::events;
 use super::sessions::Sessions;
-use super::{Inner, Server, Settings};
-use crate::adapters::mysql::error::ServerError;
+use super::{Inner, Server, Settings, green_wrote};
+use crate::adapters::mysql::columns;
+use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::identity;
 use crate::adapters::mysql::own_schema::{self, RunRow};
-use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::session::Session;
-use crate::domain::capabilities::PositionKind;
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
-use crate::domain::position::Position;
-use crate::domain::server::Family;
 
 /// What is persisted for the two read-only flags; `None` where nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +38,9 @@ pub struct Facts {
     pub events: Vec<String>,
     /// What green itself had written before: its own part of the executed position.
     pub green_own: String,
-    /// Green's identity as it stands in the epoch row.
+    /// Which server blue is ([`crate::domain::identity::Identity::label`]), whatever its address leads to later.
+    pub blue_label: String,
+    /// Which server green is; stands in the epoch row.
     pub green_label: String,
     /// Sessions of the run on blue.
     pub blue_sessions: Vec<u64>,
@@ -51,10 +50,20 @@ pub struct Facts {
     pub hold_session: u64,
     /// The session that promotes.
     pub promote_session: u64,
-    /// When blue and green were started (`UNIX_TIMESTAMP() - Uptime`): numbers of sessions begin anew with a restart.
+    /// When blue and green were started, at the latest: numbers of sessions begin anew with a restart.
     pub started: (i64, i64),
     /// Accounts locked on blue because they write through read-only, as quoted names.
     pub locked_accounts: Vec<String>,
+}
+
+impl Facts {
+    /// Which server a side is.
+    pub(super) fn label(&self, side: Side) -> &str {
+        match side {
+            Side::Blue => &self.blue_label,
+            Side::Green => &self.green_label,
+        }
+    }
 }
 
 pub(super) async fn read(
@@ -80,18 +89,17 @@ pub(super) async fn read(
         .await?;
     let events = events::enabling(&mut blue, budget).await?;
     let started = (
-        started(&mut blue, budget).await?,
-        started(&mut green, budget).await?,
+        started(&mut blue, budget).await?.latest,
+        started(&mut green, budget).await?.latest,
     );
     Ok(Facts {
         hold: settings.hold,
         blue_persisted,
         event_scheduler,
         events,
-        green_own: own_part(&mut green, &settings.green, budget).await?,
-        green_label: identity::read(&mut green, settings.green.caps.family(), budget)
-            .await?
-            .label(),
+        green_own: green_wrote::mark(settings, &mut blue, &mut green, budget).await?,
+        blue_label: label(&mut blue, &settings.blue, budget).await?,
+        green_label: label(&mut green, &settings.green, budget).await?,
         blue_sessions,
         green_sessions,
         hold_session: sessions.hold_id,
@@ -101,15 +109,81 @@ pub(super) async fn read(
     })
 }
 
-/// When the server was started, in seconds since 1970; may differ by one from call to call.
-pub(super) async fn started(session: &mut Session, budget: Duration) -> Result<i64, ServerError> {
+/// The facts as they are written down. Cut, nobody could read them again, and what must be put back would be lost.
+fn text(facts: &Facts) -> Result<String, String> {
+    let text = serde_json::to_string(facts).map_err(|e| e.to_string())?;
+    if text.len() <= own_schema::MOST_FACTS {
+        return Ok(text);
+    }
+    Err(format!(
+        "what has to be known to end the run takes {} bytes, and bleen.runs takes {}: {events} enabled events on blue, \
+         {accounts} accounts to lock; disable events that need not run during the switch",
+        text.len(),
+        own_schema::MOST_FACTS,
+        events = facts.events.len(),
+        accounts = facts.locked_accounts.len(),
+    ))
+}
+
+async fn label(session: &mut Session, server: &Server, budget: Duration) -> Result<String, ServerError> {
+    let identity = identity::read(session, server.caps.family(), budget).await?;
+    Ok(identity.label())
+}
+
+/// Refuses a session that leads to another server than the run was begun on: a name or a virtual address may have been
+/// moved since, and an undo there would open a replica.
+///
+/// # Errors
+/// It does; or the server cannot be asked.
+pub(super) async fn see_same_server(
+    session: &mut Session,
+    server: &Server,
+    label_before: &str,
+    budget: Duration,
+) -> Result<(), ServerError> {
+    let now = label(session, server, budget).await?;
+    if now == label_before {
+        return Ok(());
+    }
+    Err(ServerError {
+        side: server.target.side,
+        server: server.target.address.to_string(),
+        doing: "see the server that the run was begun on".to_owned(),
+        cause: Cause::Refused {
+            code: 0,
+            message: format!(
+                "another server answers there now: `{now}`, and the run was begun on `{label_before}`; nothing is \
+                 changed on it. Let the address lead to that server again, then `bleen resume`"
+            ),
+        },
+    })
+}
+
+/// When a server was started, in seconds since 1970. Its clock and its uptime are not read at one instant, and a stall
+/// in between must not look like a restart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Started {
+    /// Not before this.
+    pub earliest: i64,
+    /// Not after this.
+    pub latest: i64,
+}
+
+pub(super) async fn started(session: &mut Session, budget: Duration) -> Result<Started, ServerError> {
     let doing = "read when the server was started";
-    let (_, uptime): (String, String) = session
-        .one(doing, "SHOW GLOBAL STATUS LIKE 'Uptime'", budget)
-        .await?;
-    let (now,): (i64,) = session.one(doing, "SELECT UNIX_TIMESTAMP()", budget).await?;
-    let uptime: i64 = uptime.parse().map_err(|_| session.unexpected(doing, &uptime))?;
-    Ok(now - uptime)
+    let question = "SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Uptime'; SELECT UNIX_TIMESTAMP()";
+    let sets = session.batch(doing, question, budget).await?;
+    let number = |set: usize, column: usize| {
+        let row = sets.get(set).and_then(|rows| rows.first())?;
+        columns::text_at(row, column)?.parse::<i64>().ok()
+    };
+    match (number(0, 0), number(1, 1), number(2, 0)) {
+        (Some(before), Some(uptime), Some(after)) => Ok(Started {
+            earliest: before - uptime,
+            latest: after - uptime,
+        }),
+        _ => Err(session.unexpected(doing, "no clock or no uptime")),
+    }
 }
 
 pub(super) async fn persisted(
@@ -130,44 +204,6 @@ pub(super) async fn persisted(
     })
 }
 
-/// What a server itself has written, as text that is equal as long as it writes nothing: its own uuid's part of the
-/// executed set (MySQL), the entries of its own server id (MariaDB), or the end of its binlog (no GTIDs and not
-/// applying into it).
-pub(super) async fn own_part(
-    session: &mut Session,
-    server: &Server,
-    budget: Duration,
-) -> Result<String, ServerError> {
-    let doing = "read what the server has written itself";
-    match (server.caps.family(), server.caps.position_kind()) {
-        (Family::MySql, PositionKind::GtidSet) => {
-            let (uuid,): (String,) = session.one(doing, "SELECT @@GLOBAL.server_uuid", budget).await?;
-            let executed =
-                position_read::executed(session, &server.caps, PositionKind::GtidSet, Role::Writer, budget)
-                    .await?;
-            match executed {
-                Position::GtidSet(set) => Ok(set.from_server(&uuid).to_string()),
-                other => Err(session.unexpected(doing, &other.to_string())),
-            }
-        }
-        (Family::MariaDb, _) => {
-            let sql = "SELECT @@GLOBAL.server_id, @@GLOBAL.gtid_binlog_state";
-            let (id, state): (u32, String) = session.one(doing, sql, budget).await?;
-            let own = state
-                .split(',')
-                .map(str::trim)
-                .filter(|gtid| gtid.split('-').nth(1) == Some(id.to_string().as_str()));
-            Ok(own.collect::<Vec<_>>().join(","))
-        }
-        (Family::MySql, _) => {
-            // Without GTIDs only the binlog itself tells who wrote: its events carry the server's id.
-            let (id,): (u32,) = session.one(doing, "SELECT @@GLOBAL.server_id", budget).await?;
-            let end = position_read::written_file(session, &server.caps, budget).await?;
-            Ok(format!("server_id {id} up to {end}"))
-        }
-    }
-}
-
 pub(super) async fn write(
     settings: &Settings,
     sessions: &Sessions,
@@ -186,6 +222,12 @@ async fn write_row(
     outcome: Option<&str>,
     budget: Duration,
 ) -> Result<(), ServerError> {
+    let text = text(facts).map_err(|message| ServerError {
+        side: session.side(),
+        server: settings.blue.target.address.to_string(),
+        doing: "write down the run".to_owned(),
+        cause: Cause::Refused { code: 0, message },
+    })?;
     let row = RunRow {
         run_id: settings.run.as_str().to_owned(),
         pair: settings.pair.clone(),
@@ -193,7 +235,7 @@ async fn write_row(
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         step: step.to_owned(),
         outcome: outcome.map(str::to_owned),
-        facts: serde_json::to_string(facts).ok(),
+        facts: Some(text),
     };
     session
         .run("write down the run", &own_schema::run_statement(&row), budget)
@@ -220,4 +262,42 @@ pub(super) async fn close_run(inner: &Inner, side: Side, outcome: &str) -> Resul
         budget,
     )
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_that_are_too_long_are_refused_and_never_cut() {
+        let event = format!("ALTER EVENT `{}` ENABLE", "e".repeat(230));
+        let with = |events: usize| Facts {
+            hold: HoldKind::Lock,
+            blue_persisted: Persisted::default(),
+            event_scheduler: "ON".to_owned(),
+            events: vec![event.clone(); events],
+            green_own: String::new(),
+            blue_label: "B".to_owned(),
+            green_label: "G".to_owned(),
+            blue_sessions: Vec::new(),
+            green_sessions: Vec::new(),
+            hold_session: 0,
+            promote_session: 0,
+            started: (0, 0),
+            locked_accounts: Vec::new(),
+        };
+        let row = |facts: String| RunRow {
+            run_id: "r".to_owned(),
+            pair: "p".to_owned(),
+            operator: "o".to_owned(),
+            started: "s".to_owned(),
+            step: "ready".to_owned(),
+            outcome: None,
+            facts: Some(facts),
+        };
+        let many = own_schema::run_statement(&row(text(&with(6_000)).unwrap()));
+        assert!(many.contains("locked_accounts"), "it was cut");
+        let refused = text(&with(9_000)).unwrap_err();
+        assert!(refused.contains("9000 enabled events"), "{refused}");
+    }
 }

@@ -8,6 +8,7 @@ mod clock;
 pub mod events;
 mod facts;
 mod fence;
+mod green_wrote;
 mod guard;
 mod hold;
 mod looks;

@@ -3,14 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
-use super::{Inner, answer, done, facts, hold, lost, refused, seal};
+use super::{Inner, answer, done, green_wrote, hold, lost, refused, seal};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema;
+use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::quote;
+use crate::adapters::mysql::session::Session;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::WhyKind;
+use crate::domain::position::Position;
 use crate::engine::ports::Terms;
 
 /// The statement that opens green, if `in_time` is 1 when green evaluates it. `IF` and not a bare comparison: NULL
@@ -116,6 +119,7 @@ fn green(read_only: bool, epoch: bool) -> Answer {
         epoch,
         own: None,
         blue_sealed: None,
+        has_all: None,
     })
 }
 
@@ -130,22 +134,10 @@ pub(super) async fn end(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     done()
 }
 
-/// Flags, epoch row, and whether green wrote anything itself. When resuming, blue's flags too.
+/// Blue's flags and position; then green's flags, epoch row, whether it wrote anything itself and has what blue has.
 pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let caps = &inner.settings.green.caps;
-    let blue_sealed = {
-        let mut blue = inner.control(Side::Blue, terms.budget).await;
-        match blue.as_mut() {
-            Ok(blue) => {
-                let question = format!("SELECT {}", seal::sealed_expression(&inner.settings.blue.caps));
-                blue.one::<(i64,)>("read blue's flags", &question, terms.budget)
-                    .await
-                    .ok()
-                    .map(|(s,)| s == 1)
-            }
-            Err(_) => None,
-        }
-    };
+    let (blue_sealed, blue_executed) = read_blue(inner, terms).await;
     let mut green = inner.control(Side::Green, terms.budget).await?;
     let (open,): (i64,) = green
         .one(
@@ -166,15 +158,49 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         Err(e) if own_schema::is_missing(&e) => false,
         Err(e) => return Err(e),
     };
-    let own = facts::own_part(&mut green, &inner.settings.green, terms.budget).await?;
-    let before = inner.facts().green_own.clone();
-    let own = (own != before).then(|| format!("`{own}`, before the run `{before}`"));
+    let has_all = match blue_executed {
+        Some(blue) => has_executed(inner, &mut green, &blue, terms).await,
+        None => None,
+    };
+    drop(green);
+    // Only a green that shows neither may have been open and taken writes all the same.
+    let own = if open == 0 && !epoch {
+        green_wrote::since_the_run(inner, terms).await?
+    } else {
+        None
+    };
     Ok(Answer::Seen(Seen::Green {
         read_only: open == 0,
         epoch,
         own,
         blue_sealed,
+        has_all,
     }))
+}
+
+/// Whether blue is sealed, then what it has executed: in this order, so that a sealed blue's position is its last.
+async fn read_blue(inner: &Inner, terms: Terms) -> (Option<bool>, Option<Position>) {
+    let caps = &inner.settings.blue.caps;
+    let question = format!("SELECT {}", seal::sealed_expression(caps));
+    let Ok(mut blue) = inner.control(Side::Blue, terms.budget).await else {
+        return (None, None);
+    };
+    let Ok((sealed,)) = blue
+        .one::<(i64,)>("read blue's flags", &question, terms.budget)
+        .await
+    else {
+        return (None, None);
+    };
+    let kind = inner.settings.position_kind();
+    let executed = position_read::executed(&mut blue, caps, kind, Role::Writer, terms.budget).await;
+    (Some(sealed == 1), executed.ok())
+}
+
+/// `None` if it cannot be told: where GTIDs are off, a green whose channel is gone does not know any more.
+async fn has_executed(inner: &Inner, green: &mut Session, blue: &Position, terms: Terms) -> Option<bool> {
+    let (caps, kind) = (&inner.settings.green.caps, inner.settings.position_kind());
+    let executed = position_read::executed(green, caps, kind, Role::Replica, terms.budget).await;
+    executed.ok()?.contains(blue)
 }
 
 /// The epoch row, only while green is open: bleen's account may write through read-only on some servers, and a row

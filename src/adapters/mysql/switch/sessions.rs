@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Facts, Inner, OpenError, Server, Settings};
+use super::{Facts, Inner, OpenError, Server, Settings, facts};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
@@ -112,8 +112,8 @@ impl Sessions {
     pub async fn open(settings: &Settings, budget: Duration) -> Result<Self, OpenError> {
         let run = &settings.run;
         let (blue, green) = (&settings.blue, &settings.green);
-        let blue_control = control(blue, run, false, budget).await?;
-        let green_control = control(green, run, false, budget).await?;
+        let blue_control = control(blue, run, None, budget).await?;
+        let green_control = control(green, run, None, budget).await?;
         let hold = open(blue, run, "hold", budget).await?;
         let guard = open(blue, run, "guard", budget).await?;
         let drain = open(green, run, "drain", budget).await?;
@@ -159,8 +159,8 @@ impl Sessions {
         facts: &Facts,
         budget: Duration,
     ) -> Result<Self, OpenError> {
-        let blue_control = control(&settings.blue, &settings.run, true, budget).await?;
-        let green_control = control(&settings.green, &settings.run, true, budget).await?;
+        let blue_control = control(&settings.blue, &settings.run, Some(facts), budget).await?;
+        let green_control = control(&settings.green, &settings.run, Some(facts), budget).await?;
         Ok(Self {
             fence_gate: Mutex::new(None),
             hold_id: facts.hold_session,
@@ -217,15 +217,19 @@ impl Sessions {
     }
 }
 
-/// Opens the control session of a side and takes the run lock on a session of its own.
+/// Opens the control session of a side and takes the run lock on a session of its own. What an earlier run wrote down
+/// is given when that is taken over: it must be the same server, and a silent run's lock is taken from it.
 async fn control(
     server: &Server,
     run: &RunId,
-    take_from_silent: bool,
+    earlier: Option<&Facts>,
     budget: Duration,
 ) -> Result<Control, OpenError> {
     let mut session = open(server, run, "control", budget).await?;
-    let lock = take_lock(server, &mut session, run, take_from_silent, budget).await?;
+    if let Some(facts) = earlier {
+        facts::see_same_server(&mut session, server, facts.label(server.target.side), budget).await?;
+    }
+    let lock = take_lock(server, &mut session, run, earlier.is_some(), budget).await?;
     Ok(Control {
         session: Mutex::new(session),
         lock: Mutex::new(LockOwner {
@@ -369,6 +373,8 @@ impl Inner {
         if session.is_spent() {
             let lost = session.id();
             *session = open(server, &self.settings.run, "control", budget).await?;
+            let before = self.facts().label(side).to_owned();
+            facts::see_same_server(&mut session, server, &before, budget).await?;
             self.end_what_was_lost(side, &mut session, lost, budget).await?;
         }
         let mut owner = control.lock.lock().await;
@@ -447,15 +453,20 @@ impl Inner {
         session: &mut Session,
         budget: Duration,
     ) -> Result<(), ServerError> {
-        let question = format!(
-            "SELECT COUNT(*) FROM bleen.runs WHERE run_id = {} AND outcome IS NOT NULL",
-            quote::text(self.settings.run.as_str())
-        );
+        // Green's copy of a row may be behind and show an earlier attempt's end; only a switch is closed there.
+        let ended = |side: Side| {
+            let how = match side {
+                Side::Blue => "outcome IS NOT NULL",
+                Side::Green => "outcome LIKE 'switched%'",
+            };
+            let run = quote::text(self.settings.run.as_str());
+            format!("SELECT COUNT(*) FROM bleen.runs WHERE run_id = {run} AND {how}")
+        };
         let doing = "see whether another bleen has ended this run";
         let other = self.server(side.other());
         let mut elsewhere = open(other, &self.settings.run, "look", budget).await?;
-        let (here,): (i64,) = session.one(doing, &question, budget).await?;
-        let (there,): (i64,) = elsewhere.one(doing, &question, budget).await?;
+        let (here,): (i64,) = session.one(doing, &ended(side), budget).await?;
+        let (there,): (i64,) = elsewhere.one(doing, &ended(side.other()), budget).await?;
         elsewhere.close(budget).await;
         if here + there > 0 {
             return Err(self.not_ours(side, "another bleen has ended this run".to_owned()));

@@ -29,11 +29,10 @@ pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<
     for (side, numbers, started, first) in sides {
         let own = inner.sessions.numbers(side).await;
         let mut session = inner.control(side, terms.budget).await?;
-        // A server that restarted has none of them left, and others may bear their numbers now.
+        // A server that restarted has none of them left, and others may bear their numbers now. Only a start that is
+        // certainly later counts: else a session of the run would be left, and could promote after blue is opened.
         let now = facts::started(&mut session, terms.budget).await?;
-        if (now - started).abs() > RESTART_SLACK_SECONDS {
-            continue;
-        }
+        let restarted = now.earliest - started > RESTART_SLACK_SECONDS;
         let guard = match side {
             Side::Blue => {
                 session
@@ -43,7 +42,7 @@ pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<
             }
             Side::Green => None,
         };
-        let mut numbers = numbers;
+        let mut numbers = if restarted { Vec::new() } else { numbers };
         numbers.extend(marked(inner, &mut session, side, terms).await?);
         numbers.sort_by_key(|n| *n != first);
         for number in numbers {
@@ -78,5 +77,5 @@ async fn marked(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// `UNIX_TIMESTAMP() - Uptime` may differ by one from reading to reading.
+/// Both of a server's clocks tell whole seconds.
 const RESTART_SLACK_SECONDS: i64 = 2;

@@ -1,0 +1,145 @@
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::domain::machine::{HoldKind, Seen, Spec};
+use crate::domain::outcome::Why;
+use crate::domain::position::{FilePosition, Position};
+use crate::engine::ports::{JournalError, Pending};
+
+const SPEC: Spec = Spec {
+    hold: HoldKind::Lock,
+    reprove: false,
+};
+
+/// What was written and done, in order: `+name` is a record that is on disk before its command is done, `-name` one
+/// that is not.
+type Log = Arc<Mutex<Vec<String>>>;
+
+struct Written(Log);
+
+impl Journal for Written {
+    fn append(&mut self, record: &Record, durable: bool) -> Result<(), JournalError> {
+        let name = match record {
+            Record::Command { command, .. } => command.name(),
+            Record::Outcome { .. } => "outcome",
+            _ => return Ok(()),
+        };
+        let mark = if durable { '+' } else { '-' };
+        self.0.lock().unwrap().push(format!("{mark}{name}"));
+        Ok(())
+    }
+}
+
+/// Answers each command as a server without trouble would, but refuses one, the first time.
+struct Calm {
+    refuses: Mutex<Option<&'static str>>,
+    promoted: bool,
+}
+
+fn position() -> Position {
+    Position::File(FilePosition {
+        file: "b".into(),
+        offset: 4,
+    })
+}
+
+impl Servers for Calm {
+    fn perform(&self, command: Command, _: Terms) -> Pending<Answer> {
+        let mut refuses = self.refuses.lock().unwrap();
+        if *refuses == Some(command.name()) {
+            *refuses = None;
+            return Box::pin(async { Answer::Refused(WhyKind::Refused, "no".into()) });
+        }
+        let seen = match command {
+            Command::ReadFence => Seen::Fence {
+                position: position(),
+                prepared_xa: 0,
+                green_read_only: true,
+            },
+            Command::Disarm => Seen::Sealed {
+                guard_gone: true,
+                sealed: true,
+                position: position(),
+            },
+            Command::Promote | Command::ReadGreen => Seen::Green {
+                read_only: command == Command::ReadGreen && !self.promoted,
+                epoch: false,
+                own: None,
+                blue_sealed: Some(true),
+                has_all: Some(true),
+            },
+            _ => Seen::Done,
+        };
+        Box::pin(async { Answer::Seen(seen) })
+    }
+
+    fn alarm(&self) -> Pending<Alarm> {
+        Box::pin(std::future::pending())
+    }
+
+    fn in_the_way(&self) -> Option<String> {
+        None
+    }
+}
+
+async fn log_of(state: State, refuses: Option<&'static str>, promoted: bool) -> Vec<String> {
+    let log = Log::default();
+    let servers = Calm {
+        refuses: Mutex::new(refuses),
+        promoted,
+    };
+    let long = Duration::from_secs(60);
+    let times = Times {
+        deadline: long,
+        answer: long,
+        route: long,
+        undo: long,
+        after: long,
+    };
+    let (cancel, events) = (CancellationToken::new(), Events::none());
+    run(
+        &servers,
+        &mut Written(Arc::clone(&log)),
+        state,
+        &times,
+        1,
+        &cancel,
+        &events,
+    )
+    .await;
+    let log = log.lock().unwrap().clone();
+    log
+}
+
+fn resuming() -> State {
+    let why = Why {
+        step: Step::Ready,
+        kind: WhyKind::AnswerLost,
+        detail: "x".into(),
+    };
+    State::resuming(SPEC, None, why)
+}
+
+/// A disk that is stuck must not keep writers waiting, or blue sealed: only what is written before anybody waits is
+/// waited for.
+#[tokio::test(start_paused = true)]
+async fn no_disk_is_waited_for_while_writers_wait() {
+    assert_eq!(
+        log_of(State::new(SPEC), None, true).await.join(" "),
+        "+quiet +arm +hold -fence -drain -seal -disarm -promote -write-epoch -route -release -confirm +outcome"
+    );
+    assert_eq!(
+        log_of(State::new(SPEC), Some("seal"), false).await.join(" "),
+        "+quiet +arm +hold -fence -drain -seal -end-holder -unseal -end-guard -put-back +outcome"
+    );
+    assert_eq!(
+        log_of(resuming(), Some("end-earlier-sessions"), false)
+            .await
+            .join(" "),
+        "+end-earlier-sessions -end-earlier-sessions -read-green -unseal -end-guard -put-back +outcome"
+    );
+    assert_eq!(
+        log_of(resuming(), None, true).await.join(" "),
+        "+end-earlier-sessions -read-green -reseal -read-green -write-epoch -route -release -confirm +outcome"
+    );
+}
