@@ -44,6 +44,8 @@ type Answers = Vec<(String, Option<String>)>;
 
 struct Inner {
     doctor: Doctor<PairSurveyor>,
+    /// Which servers blue and green were when the command began.
+    expected: Option<(String, String)>,
     setup: Setup,
     meter: Option<Meter>,
     observe: Duration,
@@ -120,6 +122,7 @@ impl LiveGates {
         };
         let mut inner = Inner {
             doctor,
+            expected: blue.label.clone().zip(green.label.clone()),
             setup,
             meter: None,
             observe: playbook.lag.observe,
@@ -204,6 +207,7 @@ impl Inner {
             Known::Unknown("asked as soon as green keeps up".to_owned())
         };
         let plan = PlanFacts {
+            expected: self.expected.clone(),
             lag,
             gate_queries,
             run_lock: Known::Known(None),

@@ -109,7 +109,12 @@ pub async fn reach(side: Side, playbook: &Playbook, events: &Events) -> Result<R
     };
     let mut session = Session::open(&target, &purpose, ANSWER).await?;
     let caps = capabilities::probe(&mut session, ANSWER).await?;
-    let server = Server { target, caps };
+    let label = identity::read(&mut session, caps.family(), ANSWER).await?.label();
+    let server = Server {
+        target,
+        caps,
+        label: Some(label),
+    };
     events.say(EventKind::Server {
         side,
         address: server.target.address.to_string(),

@@ -224,8 +224,9 @@ async fn locked(
         ended = prepare::prepare(&mut preparation, &limits, &cancel) => ended,
         () = wanted => return Ok(Done::plain(Ending::Interrupted)),
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::put_back(&telling.open()));
-            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str() }) });
+            let by_hand = by_hand::put_back(&telling.open());
+            events.warn(by_hand.clone());
+            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str(), "by_hand": by_hand }) });
         }
     };
     for finding in preparation.findings() {

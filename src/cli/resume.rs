@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::args::Global;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
@@ -11,10 +13,10 @@ use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::{by_hand, playbook_file, reporting};
-use crate::adapters::compose;
+use crate::adapters::compose::{self, Recorded};
 use crate::adapters::journal::RunJournal;
 use crate::adapters::mysql::own_schema::{self, RunRow};
-use crate::adapters::mysql::switch::{Facts, OpenError, SwitchServers};
+use crate::adapters::mysql::switch::{self, Facts, OpenError, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::{Spec, State};
 use crate::domain::outcome::{Why, WhyKind};
@@ -100,7 +102,7 @@ pub async fn end_unfinished(
     let run = RunId::new(row.run_id.clone()).map_err(|e| cannot(e.to_string()))?;
     let facts: Facts = serde_json::from_str(row.facts.as_deref().unwrap_or_default()).map_err(|e| {
         cannot(format!("what it wrote down cannot be read: {e}"))
-            .hint(by_hand::statements(&pair.blue, &pair.green))
+            .hint(switch::by_hand(&pair.blue, &pair.green, &run, None).to_string())
     })?;
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -113,7 +115,7 @@ pub async fn end_unfinished(
          it is finished forward if green was promoted, else blue is opened again",
         row.operator, row.started
     ));
-    let mut settings = settings(playbook, pair, &run, facts.hold);
+    let mut settings = settings(playbook, pair, &run, facts.hold, events);
     settings.own_sessions = vec![pair.on_blue.id()];
     let spec = Spec {
         hold: facts.hold,
@@ -130,6 +132,9 @@ pub async fn end_unfinished(
         }
         Err(OpenError::Server(e)) => return Err(e.into()),
     };
+    let recorded = Recorded::of(servers.facts());
+    let tell =
+        |pair: &Pair| by_hand::tell(events, (&pair.blue, &pair.green), &run, recorded.facts().as_ref());
     let mut journal = match RunJournal::reopen(runs, &run) {
         Ok(journal) => journal,
         // Another machine, or an empty home: the servers have what is needed. A journal of its own is begun.
@@ -144,12 +149,18 @@ pub async fn end_unfinished(
     let attempt = tokio::select! {
         attempt = attempt::run(&servers, &mut journal, state, &times, 1, &signals.stop, events) => attempt,
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::statements(&pair.blue, &pair.green));
-            return Ok(Some(Done::plain(Ending::Ambiguous)));
+            return Ok(Some(Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) }));
         }
     };
     if let Err(e) = servers.close_run(&attempt.outcome).await {
         events.warn(format!("the outcome is not written down on the servers: {e}"));
+    }
+    let ending = Ending::from(&attempt.outcome);
+    let mut result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
+    if ending == Ending::Ambiguous
+        && let Some(fields) = result.as_object_mut()
+    {
+        fields.insert("by_hand".to_owned(), tell(pair));
     }
     // Its locks go first: a hook that takes its time must not keep the pair.
     drop(servers);
@@ -166,9 +177,5 @@ pub async fn end_unfinished(
         .taken_over()
         .at_the_end(&end, &mut journal, &signals.stop_waiting)
         .await;
-    let result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
-    Ok(Some(Done {
-        ending: Ending::from(&attempt.outcome),
-        result,
-    }))
+    Ok(Some(Done { ending, result }))
 }

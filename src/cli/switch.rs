@@ -111,7 +111,7 @@ pub async fn switch_pair(
     });
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
-    let mut settings = settings(playbook, pair, &run, hold);
+    let mut settings = settings(playbook, pair, &run, hold, events);
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
     settings.own_sessions = gates
         .blue_sessions
@@ -126,7 +126,12 @@ pub async fn switch_pair(
     };
     let times = times(playbook, &settings);
     let hooks = compose::hooks(playbook, &settings, events);
-    let opener = Opening { settings };
+    let opener = Opening::new(settings);
+    let recorded = opener.recorded();
+    let tell = |pair: &Pair| {
+        let servers = (&pair.blue, &pair.green);
+        by_hand::tell(events, servers, &run, recorded.facts().as_ref())
+    };
     let switchover = Switchover {
         gates: &gates,
         opener: &opener,
@@ -140,12 +145,17 @@ pub async fn switch_pair(
     let ended = tokio::select! {
         ended = switchover.run(&mut journal) => ended,
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::statements(&pair.blue, &pair.green));
-            return Ok(Done::plain(Ending::Ambiguous));
+            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) });
         }
     };
     let serves = ended.serves();
-    let done = conclude(ended, events);
+    let mut done = conclude(ended, events);
+    if let Ok(done) = &mut done
+        && done.ending == Ending::Ambiguous
+        && let Some(fields) = done.result.as_object_mut()
+    {
+        fields.insert("by_hand".to_owned(), tell(pair));
+    }
     let end = end_of(serves, &done);
     hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;
     done
@@ -271,6 +281,8 @@ pub async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<(HoldKi
 
 /// The playbook's settings for the attempts of a run.
 #[must_use]
-pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind) -> Settings {
-    compose::settings(playbook, (&pair.blue, &pair.green), run, hold)
+pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind, events: &Events) -> Settings {
+    let mut settings = compose::settings(playbook, (&pair.blue, &pair.green), run, hold);
+    settings.after = Some(compose::ask_after(playbook, events));
+    settings
 }

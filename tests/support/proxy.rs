@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that stops says where")]
 
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +42,7 @@ struct Rule {
 }
 
 struct Shared {
-    server: u16,
+    server: AtomicU16,
     network: watch::Sender<Network>,
     rule: Mutex<Option<Rule>>,
     swallowed: watch::Sender<bool>,
@@ -60,7 +61,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server,
+            server: AtomicU16::new(server),
             network: watch::channel(Network::Up).0,
             rule: Mutex::new(None),
             swallowed: watch::channel(false).0,
@@ -88,6 +89,11 @@ impl Proxy {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// New connections come out at another server, as after a change of a DNS name; open ones stay where they are.
+    pub fn point_at(&self, server: u16) {
+        self.shared.server.store(server, Ordering::Release);
     }
 
     pub fn set(&self, network: Network) {
@@ -125,7 +131,7 @@ async fn connection(shared: &Shared, client: TcpStream) {
     let Ok(Network::Up) = passable(&mut network).await else {
         return;
     };
-    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server)).await else {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", shared.server.load(Ordering::Acquire))).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

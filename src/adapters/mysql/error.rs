@@ -27,6 +27,13 @@ pub enum Cause {
     TimedOut(std::time::Duration),
     /// The answer is not of the form that was asked for.
     Unexpected(String),
+    /// Another server answers at the address than when the command began; nothing else was sent to it.
+    OtherServer {
+        /// Which one it was.
+        expected: String,
+        /// Which one it is.
+        now: String,
+    },
 }
 
 /// A statement or a connection that failed: what was being done, where, and what was seen.
@@ -77,6 +84,9 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::OtherServer { expected, now } => {
+                write!(f, "it is now {now}, and was {expected} when the command began")
+            }
         }
     }
 }

@@ -110,6 +110,8 @@ pub struct PlanFacts {
     pub reprove: Option<Duration>,
     /// Events that were enabled on blue when it was quieted: those that green has to run afterwards.
     pub events_on_blue: Option<BTreeSet<String>>,
+    /// Whether blue's event scheduler ran before it was quieted.
+    pub scheduler_ran: Option<bool>,
     /// Whether the option file of blue and of green starts the server read-only, as somebody looked it up.
     pub starts_read_only: (Known<bool>, Known<bool>),
     /// Free bytes on the disks of blue and of green, as somebody looked them up.

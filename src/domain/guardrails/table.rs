@@ -111,7 +111,7 @@ macro_rules! table {
 
 table! {
     ACCOUNTS_DIFF, DPA, [Identity, Accounts, AccountWords], checks::accounts::accounts_diff;
-    AUTO_INCREMENT, DA, [Schema], checks::tables::auto_increment;
+    AUTO_INCREMENT, DA, [Schema, Positions], checks::tables::auto_increment;
     BACKUP_RUNNING, H, [Sessions, GlobalLocks], checks::activity::backup_running;
     BINLOG, DPH, [Identity, Variables], checks::binlog::binlog;
     CAPACITY, DP, [Variables, Status], checks::limits::capacity;
@@ -123,7 +123,7 @@ table! {
     DISK_SPACE, DPH, [Identity, Variables, Disks], checks::limits::disk_space;
     ENGINE, DP, [Schema], checks::tables::engine;
     ERRANT_TRANSACTIONS, DPHA, [Identity, Variables, Positions], checks::binlog::errant;
-    EVENT_SCHEDULER, DPHA, [Variables, Events], checks::events::event_scheduler;
+    EVENT_SCHEDULER, DPHA, [Identity, Variables, Events], checks::events::event_scheduler;
     EXTERNAL_REPLICAS, DP, [Identity, Replicas, Channels, Sessions], checks::replication::external_replicas;
     GTID, DP, [Identity, Variables, Positions], checks::binlog::gtid;
     IDENTITY, DPHA, [Identity], checks::identity::identity_check;
@@ -136,7 +136,7 @@ table! {
     PURGED, DP, [Positions, Binlogs, Channels], checks::binlog::purged;
     QUERY_PROOF, H, [], checks::plan::query_proof;
     REPLICATION_HEALTH, PH, [Identity, Variables, Channels], checks::replication::health;
-    RESTART_WRITABLE, DPH, [Identity, Variables, StartUp], checks::restart::restart_writable;
+    RESTART_WRITABLE, DPHA, [Identity, Variables, StartUp], checks::restart::restart_writable;
     RETENTION, DPH, [Variables], checks::binlog::retention;
     ROW_FORMAT_NO_KEY, DP, [Schema], checks::tables::no_key;
     RUN_LOCK, PHA, [], checks::plan::run_lock;

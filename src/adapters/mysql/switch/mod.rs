@@ -4,6 +4,8 @@
 //! and whether an answer is certain. Nothing here retries a statement that changes something.
 
 mod after;
+mod aftermath;
+mod by_hand;
 mod clock;
 pub mod events;
 mod facts;
@@ -39,6 +41,8 @@ use crate::engine::hooks::About;
 use crate::engine::ports::{Alarm, Pending, Servers, Terms};
 use crate::playbook::model::{Exec, GateQuery};
 
+pub use aftermath::AskAfter;
+pub use by_hand::{ByHand, by_hand};
 pub use facts::Facts;
 pub use run_lock::RunLock;
 use sessions::Sessions;
@@ -51,6 +55,9 @@ pub struct Server {
     pub target: Target,
     /// What it can do.
     pub caps: Capabilities,
+    /// Which server it was when the command began ([`crate::domain::identity::Identity::label`]): a session that comes
+    /// out at another one is not used.
+    pub label: Option<String>,
 }
 
 /// Everything an attempt has to know before it begins.
@@ -90,6 +97,8 @@ pub struct Settings {
     pub routes: Vec<Exec>,
     /// Further sessions of this run on blue: no session that writes through read-only, whatever its account.
     pub own_sessions: Vec<u64>,
+    /// How the guardrails are asked once green serves; `None` for not at all.
+    pub after: Option<AskAfter>,
 }
 
 impl Settings {
@@ -131,6 +140,9 @@ impl Settings {
 /// `lock_wait_timeout` of the holding session: the smallest that servers take.
 const LOCK_WAIT_SECONDS: u64 = 1;
 
+/// What a run wrote down, for whoever has to say it when the attempt is gone.
+pub type SharedFacts = Arc<Mutex<Facts>>;
+
 /// The sessions and watchers of one attempt, as the engine's port.
 pub struct SwitchServers {
     inner: Arc<Inner>,
@@ -138,7 +150,7 @@ pub struct SwitchServers {
 
 struct Inner {
     settings: Settings,
-    facts: Mutex<Facts>,
+    facts: SharedFacts,
     /// Accounts of blue that write through read-only.
     privileged: Vec<PrivilegedAccount>,
     sessions: Sessions,
@@ -187,7 +199,7 @@ impl SwitchServers {
         };
         let inner = Arc::new(Inner {
             settings,
-            facts: Mutex::new(facts),
+            facts: Arc::new(Mutex::new(facts)),
             privileged,
             sessions,
             clocks,
@@ -217,10 +229,10 @@ impl SwitchServers {
         })
     }
 
-    /// What the run wrote down.
+    /// What the run wrote down, shared: it outlives the attempt's sessions.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        self.inner.facts().clone()
+    pub fn facts(&self) -> SharedFacts {
+        Arc::clone(&self.inner.facts)
     }
 }
 

@@ -265,6 +265,14 @@ pub(super) fn cases() -> Vec<Case> {
                 events[0].enabled = true;
             }
         }),
+        warn(MariaDb, After, Id::EVENT_SCHEDULER, "cannot persist it", |s| {
+            s.plan.scheduler_ran = Some(true);
+        }),
+        fine(MySql, After, Id::EVENT_SCHEDULER, |s| {
+            // It did not run on blue either.
+            s.plan.scheduler_ran = Some(false);
+            setting(&mut s.green, "event_scheduler", "OFF");
+        }),
         fine(MariaDb, Hold, Id::BACKUP_RUNNING, |s| {
             runs(s, 1, "SELECT SQL_NO_CACHE a FROM t")
         }),

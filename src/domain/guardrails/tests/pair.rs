@@ -237,6 +237,30 @@ pub(super) fn cases() -> Vec<Case> {
         stop(MariaDb, Doctor, Id::RESTART_WRITABLE, "starts it writable", |s| {
             s.plan.starts_read_only.0 = Known::Known(false);
         }),
+        stop(MariaDb, After, Id::RESTART_WRITABLE, "starts it read-only", |s| {
+            s.plan.starts_read_only.1 = Known::Known(true);
+        }),
+        warn(
+            MariaDb,
+            After,
+            Id::RESTART_WRITABLE,
+            "not kept over a restart",
+            |s| {
+                s.plan.starts_read_only = (Known::default(), Known::default());
+            },
+        ),
+        stop(
+            MySql,
+            After,
+            Id::RESTART_WRITABLE,
+            "would come back writable",
+            |s| {
+                s.blue.start_up = Known::Known(StartUp::default());
+            },
+        ),
+        stop(MySql, After, Id::RESTART_WRITABLE, "come back read-only", |s| {
+            s.green.start_up = s.blue.start_up.clone();
+        }),
         stop(
             MySql,
             Doctor,
@@ -272,8 +296,9 @@ fn what_a_mariadb_option_file_holds_is_not_known() {
     let mut survey = healthy(MariaDb, Doctor);
     survey.plan.starts_read_only = (Known::default(), Known::default());
     let (worst, findings) = verdict(&survey, Id::RESTART_WRITABLE);
-    // Green was started read-only by its file; blue is open now, whatever its file says.
-    assert_eq!(worst, Severity::NotKnown);
+    // Green was started read-only by its file; blue is open now, whatever its file says: only a person can see that, so
+    // it stops until somebody says so.
+    assert_eq!(worst, Severity::Stop);
     assert_eq!(
         findings.iter().filter(|f| f.severity == Severity::Ok).count(),
         1,
