@@ -4,8 +4,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use bleen::domain::ids::Side;
+use bleen::domain::machine::HoldKind;
+use bleen::domain::outcome::{Outcome, WhyKind};
 use bleen::sandbox::{PairOptions, Rights, SandboxPair, ServerKind};
+use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::check::{Kind, SOON, Scene};
@@ -60,7 +65,7 @@ async fn moved(kind: Kind, side: Side) {
         let began = std::time::Instant::now();
         while running.value(question).await.unwrap().as_deref() != Some("0") {
             assert!(began.elapsed() < SOON, "sessions are left");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     let writable = "SELECT @@GLOBAL.read_only";
@@ -135,4 +140,178 @@ async fn mysql_debt_after_the_switch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_debt_after_the_switch() {
     left_to_do(Kind::MariaDb).await;
+}
+
+/// A pair with one table, as `bleen run` finds it.
+async fn fresh(blue: ServerKind, green: ServerKind, options: &PairOptions) -> SandboxPair {
+    let pair = SandboxPair::start(blue, green, options).await.unwrap();
+    let tables = [
+        "CREATE DATABASE shop",
+        "CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)",
+        "INSERT INTO shop.t VALUES (1, 1)",
+    ];
+    pair.blue.run(&tables).await.unwrap();
+    pair
+}
+
+/// Statements about accounts, on both sides and in no binlog.
+async fn on_both(pair: &SandboxPair, statements: &[&str]) {
+    for server in [&pair.blue, &pair.green] {
+        let all = [&["SET SESSION sql_log_bin = 0"], statements].concat();
+        server.run(&all).await.unwrap();
+    }
+}
+
+/// Without RELOAD the hold is by tables, and everything else goes on as ever; a role that brings it counts.
+async fn holds_as_the_rights_allow(kind: Kind) {
+    let (blue, green) = kinds(kind);
+    let pair = fresh(blue, green, &PairOptions::default()).await;
+    let operator = support::Operator::of(&pair, |text| text);
+    let revoke = match kind {
+        Kind::MySql => "REVOKE RELOAD, FLUSH_TABLES ON *.* FROM bleen@'%'",
+        Kind::MariaDb => "REVOKE RELOAD ON *.* FROM bleen@'%'",
+    };
+    let hidden = ["SET SESSION sql_log_bin = 0", revoke];
+    pair.blue.run(&hidden).await.unwrap();
+    let make: &[&str] = match kind {
+        Kind::MySql => &[
+            "CREATE ROLE holder",
+            "GRANT RELOAD ON *.* TO holder",
+            "GRANT holder TO bleen@'%'",
+            "SET DEFAULT ROLE holder TO bleen@'%'",
+        ],
+        Kind::MariaDb => &[
+            "CREATE ROLE holder",
+            "GRANT RELOAD ON *.* TO holder",
+            "GRANT holder TO bleen@'%'",
+            "SET DEFAULT ROLE holder FOR bleen@'%'",
+        ],
+    };
+    on_both(&pair, make).await;
+    let plan = operator.run("plan", &[]).await;
+    assert!(plan.stdout.contains("FLUSH TABLES WITH READ LOCK"), "{plan}");
+    on_both(&pair, &["DROP ROLE holder"]).await;
+
+    let doctor = operator.run("doctor", &[]).await;
+    assert_eq!(doctor.code, 0, "{doctor}");
+    assert!(
+        doctor.stdout.contains("lacks RELOAD") && doctor.stdout.contains("`tables`"),
+        "{doctor}"
+    );
+    let prepared = operator.run("prepare", &[]).await;
+    assert_eq!(prepared.code, 0, "{prepared}");
+    let plan = operator.run("plan", &[]).await;
+    assert!(
+        plan.stdout.contains("LOCK TABLES `bleen`.`epochs` READ"),
+        "{plan}"
+    );
+
+    let switched = operator
+        .run("switch", &["--confirm", "shop", "--output", "json"])
+        .await;
+    assert_eq!(switched.code, 0, "{switched}");
+    assert!(switched.stdout.contains("hold: tables"), "{switched}");
+    assert_eq!(switched.result()["outcome"], "switched", "{switched}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_without_reload() {
+    holds_as_the_rights_allow(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_without_reload() {
+    holds_as_the_rights_allow(Kind::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_5_6_cannot_lock_accounts() {
+    let pair = fresh(ServerKind::MySql56, ServerKind::MySql97, &PairOptions::default()).await;
+    let operator = support::Operator::of(&pair, |text| text + "switch:\n  privileged_sessions: end\n");
+    let doctor = operator.run("doctor", &[]).await;
+    assert_eq!(doctor.code, 2, "{doctor}");
+    assert!(
+        doctor.stdout.contains("cannot lock accounts")
+            && doctor.stdout.contains("privileged_sessions: refuse"),
+        "{doctor}"
+    );
+}
+
+/// Sessions that idle for longer than the server lets them are opened anew: while green catches up, and while the gates
+/// wait. Ended by hand here, as the server does after `wait_timeout`.
+async fn idles(kind: Kind) {
+    let (blue, green) = kinds(kind);
+    let pair = fresh(blue, green, &PairOptions::default()).await;
+    let operator = support::Operator::of(&pair, |text| {
+        text.replace("observe: 1s", "observe: 4s")
+            + "validate:\n  queries:\n    - name: all\n      sql: SELECT COUNT(*) FROM shop.t\n      compare: set\n"
+    });
+    let ended = async {
+        let mut ended = [0, 0];
+        let began = std::time::Instant::now();
+        // The gates alone take four seconds after the four of catching up: nothing of an attempt is met here.
+        while began.elapsed() < Duration::from_secs(7) {
+            for (number, server) in [&pair.blue, &pair.green].into_iter().enumerate() {
+                let mut conn = server.root().await.unwrap();
+                let idle: Vec<u64> = conn
+                    .query(
+                        "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'bleen' AND COMMAND = 'Sleep' AND TIME >= 2",
+                    )
+                    .await
+                    .unwrap();
+                for id in idle {
+                    ended[number] +=
+                        u32::from(conn.query_drop(format!("KILL CONNECTION {id}")).await.is_ok());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        ended
+    };
+    let more = ["--confirm", "shop", "--output", "json"];
+    let (ended, switched) = tokio::join!(ended, operator.run("run", &more));
+    assert!(ended.iter().all(|n| *n > 0), "{ended:?}");
+    assert_eq!(switched.code, 0, "{switched}");
+    assert_eq!(switched.result()["outcome"], "switched", "{switched}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_sessions_that_idle_are_opened_anew() {
+    idles(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_sessions_that_idle_are_opened_anew() {
+    idles(Kind::MariaDb).await;
+}
+
+/// What stood in the way of a hold is told without what its quotes hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_in_the_way_keeps_its_secrets() {
+    let scene = Scene::new(Kind::MySql).await;
+    let settings = support::settings(&scene.pair, HoldKind::Lock).await;
+    let mut conn = scene.pair.blue.root().await.unwrap();
+    let number = conn.id();
+    let select = tokio::spawn(async move {
+        let sql = "SELECT SLEEP(2), 'hunter2' FROM shop.notes";
+        let _: Result<Vec<(u8, String)>, _> = conn.query(sql).await;
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let attempt = support::attempt(settings).await;
+    let Outcome::Released { why, .. } = &attempt.outcome else {
+        panic!("{:?}", attempt.outcome);
+    };
+    assert_eq!(why.kind, WhyKind::HoldBlocked);
+    assert!(
+        why.detail.contains("SELECT SLEEP(2)") && !why.detail.contains("hunter2"),
+        "{}",
+        why.detail
+    );
+    scene
+        .pair
+        .blue
+        .run(&[format!("KILL CONNECTION {number}")])
+        .await
+        .unwrap();
+    drop(select.await);
 }

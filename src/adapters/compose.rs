@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::exec::OnThisMachine;
 use super::mysql::relax;
-use super::mysql::switch::{AskAfter, Facts, OpenError, Server, Settings, SharedFacts, SwitchServers};
+use super::mysql::switch::{
+    AskAfter, Facts, OpenError, OwnSessions, Server, Settings, SharedFacts, SwitchServers,
+};
 use crate::domain::ids::RunId;
 use crate::domain::machine::HoldKind;
 use crate::domain::outcome::Outcome;
@@ -82,7 +84,7 @@ pub fn settings(
             .iter()
             .map(|Route::Exec(exec)| exec.clone())
             .collect(),
-        own_sessions: Vec::new(),
+        own_sessions: OwnSessions::default(),
         after: None,
     }
 }

@@ -37,20 +37,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Opens the sessions again that were lost, without fetching a password again.
+    /// Opens the sessions again that were lost, or ended because they idled for too long, without fetching a password
+    /// again.
     ///
     /// # Errors
     /// A server that cannot be reached or refuses the login.
-    pub async fn reopen_lost(&mut self) -> Result<(), ServerError> {
-        let purpose = Purpose {
-            run: None,
-            role: "look",
-        };
-        for (session, server) in [(&mut self.on_blue, &self.blue), (&mut self.on_green, &self.green)] {
-            if session.is_spent() {
-                *session = Session::open(&server.target, &purpose, ANSWER).await?;
-            }
-        }
+    pub async fn revive(&mut self) -> Result<(), ServerError> {
+        self.on_blue.revive(ANSWER).await?;
+        self.on_green.revive(ANSWER).await?;
         Ok(())
     }
 }

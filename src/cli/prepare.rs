@@ -253,6 +253,8 @@ async fn conclude(
     match ended {
         Prepared::Ready { changes, sample } => {
             telling.caught_up(&sample);
+            // Catching up may have taken longer than a session may idle.
+            pair.revive().await?;
             let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
             let row = prepared_row(playbook, run, now);
             pair.on_blue

@@ -115,8 +115,8 @@ pub async fn end_unfinished(
          it is finished forward if green was promoted, else blue is opened again",
         row.operator, row.started
     ));
-    let mut settings = settings(playbook, pair, &run, facts.hold, events);
-    settings.own_sessions = vec![pair.on_blue.id()];
+    let settings = settings(playbook, pair, &run, facts.hold, events);
+    settings.own_sessions.add([pair.on_blue.id()]);
     let spec = Spec {
         hold: facts.hold,
         reprove: false,

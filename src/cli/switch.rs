@@ -16,15 +16,17 @@ use super::{by_hand, playbook_file, reporting, resume};
 use crate::adapters::compose::{self, Opening};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::survey::own_rights;
 use crate::adapters::mysql::switch::{OpenError, Settings};
+use crate::domain::guardrails::first_hold;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
+use crate::engine::doctor;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
 use crate::engine::hooks::End;
 use crate::engine::ports::{Journal, Record};
 use crate::engine::switchover::{Ended, Switchover};
 use crate::playbook::Playbook;
-use crate::playbook::model::HoldWay;
 
 pub use crate::adapters::compose::times;
 
@@ -102,6 +104,7 @@ pub async fn switch_pair(
     events: &Events,
     signals: &Signals,
 ) -> Result<Done, CliError> {
+    pair.revive().await?;
     let run = pair::new_run();
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -113,12 +116,8 @@ pub async fn switch_pair(
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
-    settings.own_sessions = gates
-        .blue_sessions
-        .iter()
-        .copied()
-        .chain([pair.on_blue.id()])
-        .collect();
+    settings.own_sessions = gates.blue_sessions.clone();
+    settings.own_sessions.add([pair.on_blue.id()]);
     let mut journal = start_journal(runs, &run, playbook)?;
     let spec = Spec {
         hold,
@@ -250,33 +249,12 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
 /// # Errors
 /// Blue cannot be asked for the account's rights.
 pub async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<(HoldKind, &'static str), CliError> {
-    let said = "as the playbook says";
-    match playbook.switch.hold {
-        HoldWay::Lock => return Ok((HoldKind::Lock, said)),
-        HoldWay::Tables => return Ok((HoldKind::Tables, said)),
-        HoldWay::Refuse => return Ok((HoldKind::Refuse, said)),
-        HoldWay::Auto => {}
+    if let Some(hold) = doctor::limits(playbook).hold {
+        return Ok((hold, "as the playbook says"));
     }
-    let question = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = \
-                    CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
-    let rights: Vec<(String,)> = pair
-        .on_blue
-        .rows("read bleen's own rights", question, ANSWER)
-        .await?;
-    let may = |right: &str| rights.iter().any(|(r,)| r == right);
-    Ok(if may("RELOAD") {
-        (HoldKind::Lock, "the first choice: the account has RELOAD on blue")
-    } else if may("LOCK TABLES") {
-        (
-            HoldKind::Tables,
-            "because the account has LOCK TABLES on blue but not RELOAD, which `lock` needs",
-        )
-    } else {
-        (
-            HoldKind::Refuse,
-            "because the account has neither RELOAD nor LOCK TABLES on blue; writers are refused, not held",
-        )
-    })
+    let caps = &pair.blue.caps;
+    let own = own_rights(&mut pair.on_blue, caps, ANSWER).await?;
+    Ok(first_hold(&own, &caps.version))
 }
 
 /// The playbook's settings for the attempts of a run.

@@ -89,7 +89,7 @@ impl Stage<'_> {
         let gates = LiveGates::open(playbook, blue, green, &run, self.events, ANSWER).await?;
         // bleen's account has every right here, so the first choice is the one.
         let mut settings = settings(playbook, self.servers, &run, HoldKind::Lock);
-        settings.own_sessions.clone_from(&gates.blue_sessions);
+        settings.own_sessions = gates.blue_sessions.clone();
         settings.after = Some(ask_after(playbook, self.events));
         let mut journal = RunJournal::create(self.runs, &run)?;
         let first = Record::Run {

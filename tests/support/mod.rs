@@ -12,7 +12,7 @@ use std::time::Duration;
 use bleen::adapters::mysql::own_schema;
 use bleen::adapters::mysql::replication::follow;
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
-use bleen::adapters::mysql::switch::{Server, Settings, SwitchServers};
+use bleen::adapters::mysql::switch::{OwnSessions, Server, Settings, SwitchServers};
 use bleen::adapters::mysql::{capabilities, identity};
 use bleen::domain::consistency::Start;
 use bleen::domain::ids::{RunId, Side};
@@ -156,7 +156,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         end_privileged: false,
         fence_queries: Vec::new(),
         routes: Vec::new(),
-        own_sessions: Vec::new(),
+        own_sessions: OwnSessions::default(),
         after: None,
     }
 }

@@ -23,6 +23,7 @@ mod stands;
 mod takeover;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -96,9 +97,30 @@ pub struct Settings {
     /// What points the traffic at green.
     pub routes: Vec<Exec>,
     /// Further sessions of this run on blue: no session that writes through read-only, whatever its account.
-    pub own_sessions: Vec<u64>,
+    pub own_sessions: OwnSessions,
     /// How the guardrails are asked once green serves; `None` for not at all.
     pub after: Option<AskAfter>,
+}
+
+/// Numbers of sessions, shared with whoever opens more of them.
+#[derive(Debug, Clone, Default)]
+pub struct OwnSessions(Arc<Mutex<BTreeSet<u64>>>);
+
+impl OwnSessions {
+    /// Adds further ones.
+    pub fn add(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(numbers);
+    }
+
+    /// All of them, also those that ended.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.iter().copied().collect()
+    }
 }
 
 impl Settings {

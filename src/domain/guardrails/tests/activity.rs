@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::guardrails::facts::{
     PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, TransactionFact,
 };
+use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -141,6 +142,18 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         stop(MySql, Doctor, Id::XA_PREPARED, "1 prepared", |s| {
             s.blue.xa_prepared = Known::Known(vec!["`a`".into()])
+        }),
+        stop(MySql, Doctor, Id::XA_PREPARED, "the hold is `refuse`", |s| {
+            s.limits.hold = Some(HoldKind::Refuse);
+            if let Known::Known(counters) = &mut s.blue.status {
+                counters.insert("com_xa_prepare".into(), "3".into());
+            }
+        }),
+        fine(MySql, Hold, Id::XA_PREPARED, |s| {
+            // The global read lock keeps them out.
+            if let Known::Known(counters) = &mut s.blue.status {
+                counters.insert("com_xa_prepare".into(), "3".into());
+            }
         }),
         warn(MySql, Hold, Id::XA_PREPARED, "1 prepared", |s| {
             s.green.xa_prepared = Known::Known(vec!["`a`".into()])

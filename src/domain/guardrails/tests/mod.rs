@@ -221,6 +221,7 @@ fn server(side: Side, family: Family) -> ServerFacts {
             ..Schema::default()
         }),
         clock: Known::Known(ClockFact {
+            sysdate_moves: true,
             offset_ms: 5,
             off_by_ms: 1,
         }),

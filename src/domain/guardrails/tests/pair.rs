@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::guardrails::facts::ReplicaFact;
+use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -77,6 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
         fine(MySql, Doctor, Id::VERSION_PATH, |s| version(&mut s.blue, "8.4.3")),
         stop(MySql, Doctor, Id::CLOCK, "2s apart", |s| {
             s.green.clock = Known::Known(ClockFact {
+                sysdate_moves: true,
                 offset_ms: 2_005,
                 off_by_ms: 1,
             });
@@ -84,6 +86,7 @@ pub(super) fn cases() -> Vec<Case> {
         fine(MySql, Doctor, Id::CLOCK, |s| {
             // Apart by no more than it may be off.
             s.green.clock = Known::Known(ClockFact {
+                sysdate_moves: true,
                 offset_ms: 1_500,
                 off_by_ms: 700,
             });
@@ -95,6 +98,7 @@ pub(super) fn cases() -> Vec<Case> {
             "lacks RELOAD, needed for: the hold",
             |s| {
                 let all = "GRANT PROCESS, SELECT ON *.* TO `bleen`@`%`";
+                s.limits.hold = Some(HoldKind::Lock);
                 s.blue.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
             },
         ),
@@ -113,6 +117,15 @@ pub(super) fn cases() -> Vec<Case> {
             setting(&mut s.blue, "sql_mode", "NO_AUTO_CREATE_USER,STRICT_TRANS_TABLES");
             setting(&mut s.green, "max_allowed_packet", "999999999");
         }),
+        warn(
+            MySql,
+            Doctor,
+            Id::WAITER_TIMEOUTS,
+            "11 of 31 connections are free",
+            |s| {
+                setting(&mut s.blue, "max_connections", "31");
+            },
+        ),
         stop(MySql, Hold, Id::WAITER_TIMEOUTS, "lock_wait_timeout is 5s", |s| {
             setting(&mut s.blue, "lock_wait_timeout", "5");
         }),
@@ -196,6 +209,11 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         stop(MySql, Doctor, Id::DEADLINE, "paused for 12s", |s| {
             s.plan.last_drill = Some(Duration::from_secs(12));
+        }),
+        stop(MariaDb, Doctor, Id::DEADLINE, "sysdate_is_now", |s| {
+            if let Known::Known(clock) = &mut s.green.clock {
+                clock.sysdate_moves = false;
+            }
         }),
         stop(MySql, Hold, Id::DEADLINE, "re-proving", |s| {
             s.plan.reprove = Some(Duration::from_secs(10))
