@@ -361,7 +361,7 @@ async fn address_moved(blue: ServerKind, green: ServerKind) {
     // Nor does a takeover touch it: not even the lock there is asked for.
     proxy.lead_to(pair.blue.port());
     let servers = SwitchServers::open(by_proxy.clone()).await.unwrap();
-    let facts = servers.facts();
+    let facts = servers.facts().lock().unwrap().clone();
     proxy.lead_to(elsewhere);
     let refused = SwitchServers::take_over(by_proxy, facts)
         .await

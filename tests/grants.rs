@@ -17,7 +17,10 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
 const PASSWORD: &str = "only for this test";
-const WISHES: Wishes = Wishes { locks_accounts: true };
+const WISHES: Wishes = Wishes {
+    locks_accounts: true,
+    hold: None,
+};
 
 /// Something that bleen does.
 struct Trial {

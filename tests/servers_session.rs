@@ -346,3 +346,27 @@ async fn every_server_is_asked_what_it_can_do() {
         assert_eq!(left.unwrap_err().code(), Some(1243));
     }
 }
+
+/// A session that idled for longer than the server lets it is opened anew when that is asked for, and only then.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_is_revived() {
+    for kind in [ServerKind::MySql97, ServerKind::MariaDb118] {
+        let (server, account) = start(kind, &[]).await;
+        let target = target(&server, &account, Tls::Disabled);
+        let mut session = open(&target).await.unwrap();
+        let before = session.id();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert!(!session.revive(BUDGET).await.unwrap(), "it answers");
+        session
+            .run("idle", "SET SESSION wait_timeout = 1", BUDGET)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert!(session.revive(BUDGET).await.unwrap());
+        let (now,): (u64,) = session
+            .one("read", "SELECT CONNECTION_ID()", BUDGET)
+            .await
+            .unwrap();
+        assert!(now == session.id() && now != before);
+    }
+}

@@ -1,14 +1,18 @@
 //! Puts a playbook, two servers and a run together into what an attempt needs: for the commands, and for the sandbox.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::exec::OnThisMachine;
 use super::mysql::relax;
-use super::mysql::switch::{OpenError, Server, Settings, SwitchServers};
+use super::mysql::switch::{
+    AskAfter, Facts, OpenError, OwnSessions, Server, Settings, SharedFacts, SwitchServers,
+};
 use crate::domain::ids::RunId;
 use crate::domain::machine::HoldKind;
 use crate::domain::outcome::Outcome;
 use crate::engine::attempt::Times;
+use crate::engine::doctor;
 use crate::engine::event::Events;
 use crate::engine::hooks::Hooks;
 use crate::engine::ports::Pending;
@@ -80,7 +84,18 @@ pub fn settings(
             .iter()
             .map(|Route::Exec(exec)| exec.clone())
             .collect(),
-        own_sessions: Vec::new(),
+        own_sessions: OwnSessions::default(),
+        after: None,
+    }
+}
+
+/// How the guardrails are asked once green serves.
+#[must_use]
+pub fn ask_after(playbook: &Playbook, events: &Events) -> AskAfter {
+    AskAfter {
+        limits: doctor::limits(playbook),
+        waivers: doctor::waivers(playbook),
+        events: events.clone(),
     }
 }
 
@@ -114,8 +129,45 @@ pub fn window(playbook: &Playbook) -> Window {
 
 /// Opens each attempt's sessions on the real servers.
 pub struct Opening {
-    /// What every attempt of the run has to know.
-    pub settings: Settings,
+    settings: Settings,
+    recorded: Recorded,
+}
+
+/// What the newest attempt of a run wrote down, for whoever has to say it when the attempt is gone.
+#[derive(Clone, Default)]
+pub struct Recorded(Arc<Mutex<Option<SharedFacts>>>);
+
+impl Recorded {
+    /// The facts of an attempt that was opened elsewhere.
+    #[must_use]
+    pub fn of(facts: SharedFacts) -> Self {
+        Self(Arc::new(Mutex::new(Some(facts))))
+    }
+
+    /// The facts, if an attempt was opened.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        let shared = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let facts = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Some(facts)
+    }
+}
+
+impl Opening {
+    /// `settings` is what every attempt of the run has to know.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            recorded: Recorded::default(),
+        }
+    }
+
+    /// What its newest attempt wrote down.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        self.recorded.clone()
+    }
 }
 
 impl Opener for Opening {
@@ -123,11 +175,13 @@ impl Opener for Opening {
     type Error = OpenError;
 
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
-        let settings = self.settings.clone();
+        let (settings, recorded) = (self.settings.clone(), self.recorded.clone());
         Box::pin(async move {
             // A green that was relaxed to catch up is durable again before anything is held for it.
             relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
-            SwitchServers::open(settings).await
+            let port = SwitchServers::open(settings).await?;
+            *recorded.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(port.facts());
+            Ok(port)
         })
     }
 

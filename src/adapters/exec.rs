@@ -4,15 +4,20 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::Command;
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, Command};
 use tokio::time::timeout;
 
+use super::secrets;
 use crate::engine::hooks::{Programs, Surroundings};
 use crate::engine::ports::Pending;
 use crate::playbook::model::Exec;
 
 /// How much of a failing command's last words is shown, in bytes.
 const LAST_WORDS: usize = 400;
+
+/// How much of it is kept while it runs; a character takes up to four bytes.
+const KEPT: usize = LAST_WORDS * 4;
 
 /// Why a command did not do its work.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,7 +45,8 @@ impl Drop for Group {
     }
 }
 
-/// Runs a program with its arguments and these variables beside bleen's own surroundings.
+/// Runs a program with its arguments and these variables beside bleen's own surroundings, without those that hold a
+/// password of the playbook.
 ///
 /// In a group of its own: a Ctrl-C in bleen's terminal is bleen's to answer, and the end of its time is the end of all
 /// that it started.
@@ -51,7 +57,11 @@ pub async fn run(command: &[String], surroundings: &Surroundings, limit: Duratio
     let Some((program, arguments)) = command.split_first() else {
         return Err(ExecError::Start(String::new(), "no program is named".to_owned()));
     };
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    for name in secrets::variables() {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args(arguments)
         .envs(surroundings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
@@ -66,21 +76,23 @@ pub async fn run(command: &[String], surroundings: &Surroundings, limit: Duratio
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
     let mut group = Group(pid);
-    let output = timeout(limit, child.wait_with_output())
+    let stderr = child.stderr.take();
+    let ended = async { tokio::join!(child.wait(), last_words(stderr)) };
+    let (status, words) = timeout(limit, ended)
         .await
-        .map_err(|_| ExecError::TimedOut(program.clone(), humantime::format_duration(limit).to_string()))?
-        .map_err(|e| ExecError::Start(program.clone(), e.to_string()))?;
+        .map_err(|_| ExecError::TimedOut(program.clone(), humantime::format_duration(limit).to_string()))?;
+    let status = status.map_err(|e| ExecError::Start(program.clone(), e.to_string()))?;
     // It ended by itself; what it left running on purpose, and without our end of the pipe, is its own.
     group.0 = None;
-    if output.status.success() {
+    if status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
+    let words = String::from_utf8_lossy(&words);
     let words = words.trim();
     let cut = words.char_indices().rev().nth(LAST_WORDS).map_or(0, |(i, _)| i);
     Err(ExecError::Failed(
         program.clone(),
-        output.status.to_string(),
+        status.to_string(),
         words[cut..].to_owned(),
     ))
 }
@@ -100,12 +112,43 @@ impl Programs for OnThisMachine {
     }
 }
 
+/// Reads to the end and keeps the last bytes only: a command that talks without end must not fill the memory.
+async fn last_words(stderr: Option<ChildStderr>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let Some(mut stderr) = stderr else { return kept };
+    let mut piece = [0; 4096];
+    // What cannot be read any more is not shown.
+    while let Ok(read @ 1..) = stderr.read(&mut piece).await {
+        kept.extend_from_slice(&piece[..read]);
+        let over = kept.len().saturating_sub(KEPT);
+        kept.drain(..over);
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_no_variable_that_holds_a_password() {
+        let limit = Duration::from_secs(10);
+        let source = crate::playbook::model::PasswordSource::Env("CARGO_MANIFEST_DIR".into());
+        let has = [
+            "/bin/sh".into(),
+            "-c".into(),
+            "/usr/bin/env | /bin/grep -q '^CARGO_MANIFEST_DIR='".into(),
+        ];
+        run(&has, &Vec::new(), limit).await.unwrap();
+        drop(secrets::resolve(&source, "a test", limit).await.unwrap());
+        assert!(matches!(
+            run(&has, &Vec::new(), limit).await,
+            Err(ExecError::Failed(..))
+        ));
     }
 
     #[tokio::test]
@@ -128,6 +171,15 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(missing, ExecError::Start(..)), "{missing}");
+        let talks = "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789 >&2; i=$((i+1)); done; echo the end >&2; exit 1";
+        let long = run(&["sh".into(), "-c".into(), talks.into()], &Vec::new(), second)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            long.ends_with("the end") && long.len() < LAST_WORDS + 100,
+            "{long}"
+        );
         let slow = run(&words("sleep 5"), &Vec::new(), Duration::from_millis(50))
             .await
             .unwrap_err();

@@ -12,7 +12,7 @@ use super::mysql::gate::{self, Gate, Verdict};
 use super::mysql::lag::{LagMeter, Setup};
 use super::mysql::session::{Purpose, Session};
 use super::mysql::survey::PairSurveyor;
-use super::mysql::switch::Server;
+use super::mysql::switch::{OwnSessions, Server};
 use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{self, LagSample};
@@ -35,8 +35,8 @@ const MOST_SAMPLES: usize = 6_000;
 /// Gates with sessions of their own on both sides.
 pub struct LiveGates {
     inner: Arc<Mutex<Inner>>,
-    /// The gates' sessions on blue: bleen's own, whatever they may write through.
-    pub blue_sessions: Vec<u64>,
+    /// The gates' sessions on blue: bleen's own, whatever they may write through. Grows when one is opened anew.
+    pub blue_sessions: OwnSessions,
 }
 
 /// How each gate query came out: its name, and what was wrong.
@@ -44,11 +44,15 @@ type Answers = Vec<(String, Option<String>)>;
 
 struct Inner {
     doctor: Doctor<PairSurveyor>,
+    /// Which servers blue and green were when the command began.
+    expected: Option<(String, String)>,
     setup: Setup,
     meter: Option<Meter>,
     observe: Duration,
     events: Events,
     queries: Option<Gate>,
+    run: RunId,
+    own: OwnSessions,
     /// How the gate queries came out, and when.
     answered: Option<(Instant, Answers)>,
 }
@@ -81,7 +85,8 @@ impl LiveGates {
         };
         let on_blue = Session::open(&blue.target, &purpose, budget).await?;
         let on_green = Session::open(&green.target, &purpose, budget).await?;
-        let mut blue_sessions = vec![on_blue.id()];
+        let blue_sessions = OwnSessions::default();
+        blue_sessions.add([on_blue.id()]);
         let queries: Vec<gate::Query> = playbook
             .validate
             .queries
@@ -96,12 +101,7 @@ impl LiveGates {
             Some(gate::open(to_blue, to_green, Some(run), queries).await?)
         };
         if let Some(gate) = &queries {
-            blue_sessions.extend(
-                gate.sessions()
-                    .iter()
-                    .filter(|(side, _)| *side == Side::Blue)
-                    .map(|(_, id)| id),
-            );
+            blue_sessions.add(on_blue_of(gate));
         }
         let look = PairSurveyor::new(
             (on_blue, blue.caps.clone()),
@@ -120,11 +120,14 @@ impl LiveGates {
         };
         let mut inner = Inner {
             doctor,
+            expected: blue.label.clone().zip(green.label.clone()),
             setup,
             meter: None,
             observe: playbook.lag.observe,
             events: events.clone(),
             queries,
+            run: run.clone(),
+            own: blue_sessions.clone(),
             answered: None,
         };
         inner.measure();
@@ -204,12 +207,15 @@ impl Inner {
             Known::Unknown("asked as soon as green keeps up".to_owned())
         };
         let plan = PlanFacts {
+            expected: self.expected.clone(),
             lag,
             gate_queries,
             run_lock: Known::Known(None),
             ..PlanFacts::default()
         };
         let examination = self.doctor.examine(Scope::Hold, plan).await;
+        self.own
+            .add([self.doctor.look_mut().side(Side::Blue).session_id()]);
         Looked {
             findings: examination.findings,
             note,
@@ -226,6 +232,11 @@ impl Inner {
             && answers.iter().all(|(_, wrong)| wrong.is_none())
         {
             return Known::Known(answers.clone());
+        }
+        if !gate.answers().await
+            && let Err(e) = reopen(gate, &self.setup, &self.run, &self.own).await
+        {
+            return Known::Unknown(e.to_string());
         }
         let mut answers = Vec::new();
         for at in 0..gate.queries().len() {
@@ -288,6 +299,44 @@ impl Inner {
         (Known::Known(fact), last.verdict.as_ref().and_then(falling_behind))
     }
 }
+
+fn on_blue_of(gate: &Gate) -> Vec<u64> {
+    let on_blue = gate
+        .sessions()
+        .into_iter()
+        .filter(|(side, _)| *side == Side::Blue);
+    on_blue.map(|(_, id)| id).collect()
+}
+
+/// Another gate in place of one whose sessions idled for too long, or got no answer: what those sent is ended first.
+async fn reopen(gate: &mut Gate, setup: &Setup, run: &RunId, own: &OwnSessions) -> Result<(), ServerError> {
+    let purpose = Purpose {
+        run: Some(run.clone()),
+        role: "gate",
+    };
+    for (side, id) in gate.unanswered() {
+        let target = match side {
+            Side::Blue => &setup.blue,
+            Side::Green => &setup.green,
+        };
+        let mut session = Session::open(target, &purpose, END).await?;
+        match session
+            .run("end a gate session", &format!("KILL CONNECTION {id}"), END)
+            .await
+        {
+            // No such session: gone already.
+            Err(e) if e.code() != Some(1094) => return Err(e),
+            _ => session.close(END).await,
+        }
+    }
+    let sides = ((&setup.blue, &setup.blue_caps), (&setup.green, &setup.green_caps));
+    *gate = gate::open(sides.0, sides.1, Some(run), gate.queries().to_vec()).await?;
+    own.add(on_blue_of(gate));
+    Ok(())
+}
+
+/// How long ending a session may take.
+const END: Duration = Duration::from_secs(5);
 
 /// Below this, growth is noise.
 const RISE_COUNTS_FROM: Duration = Duration::from_millis(500);

@@ -80,7 +80,7 @@ impl From<ServerError> for CliError {
             Cause::Unreachable(_) | Cause::LoginRefused(_) | Cause::Lost(_) | Cause::TimedOut(_) => {
                 ErrorKind::Unreachable
             }
-            Cause::Refused { .. } => ErrorKind::NotReady,
+            Cause::Refused { .. } | Cause::OtherServer { .. } => ErrorKind::NotReady,
             Cause::TakenOver(_) => ErrorKind::Locked,
             Cause::Unexpected(_) => ErrorKind::Internal,
         };
@@ -100,6 +100,7 @@ impl From<ServerError> for CliError {
                 code: 1044 | 1045 | 1142 | 1143 | 1227 | 1370,
                 ..
             } => Some("the account lacks a right; `bleen grants` prints the statements that give it"),
+            Cause::OtherServer { .. } => Some("see who moved the address, and begin again"),
             Cause::Refused { .. }
             | Cause::Lost(_)
             | Cause::TimedOut(_)

@@ -16,6 +16,7 @@ use crate::adapters::mysql::session::Address;
 use crate::domain::grants::{Role, Wishes, rights};
 use crate::domain::ids::Side;
 use crate::domain::server::{Family, Version};
+use crate::engine::doctor;
 use crate::playbook::Playbook;
 use crate::playbook::model::{self, PrivilegedSessions, Tls};
 
@@ -48,6 +49,7 @@ pub async fn run(path: &Path, options: &Options<'_>, printer: &mut Printer) -> R
     let green = version(Side::Green, options.green, &playbook).await?;
     let wishes = Wishes {
         locks_accounts: playbook.switch.privileged_sessions == PrivilegedSessions::End,
+        hold: doctor::limits(&playbook).hold,
     };
     let pair = &playbook.pair;
     let accounts = [

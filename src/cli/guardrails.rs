@@ -37,6 +37,7 @@ pub async fn ask(
         ANSWER,
     );
     let plan = PlanFacts {
+        expected: pair.blue.label.clone().zip(pair.green.label.clone()),
         run_lock,
         ..PlanFacts::default()
     };

@@ -40,20 +40,14 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Opens the sessions again that were lost, without fetching a password again.
+    /// Opens the sessions again that were lost, or ended because they idled for too long, without fetching a password
+    /// again.
     ///
     /// # Errors
     /// A server that cannot be reached or refuses the login.
-    pub async fn reopen_lost(&mut self) -> Result<(), ServerError> {
-        let purpose = Purpose {
-            run: None,
-            role: "look",
-        };
-        for (session, server) in [(&mut self.on_blue, &self.blue), (&mut self.on_green, &self.green)] {
-            if session.is_spent() {
-                *session = Session::open(&server.target, &purpose, ANSWER).await?;
-            }
-        }
+    pub async fn revive(&mut self) -> Result<(), ServerError> {
+        self.on_blue.revive(ANSWER).await?;
+        self.on_green.revive(ANSWER).await?;
         Ok(())
     }
 }
@@ -115,7 +109,12 @@ pub async fn reach(side: Side, playbook: &Playbook, events: &Events) -> Result<R
     };
     let mut session = Session::open(&target, &purpose, ANSWER).await?;
     let caps = capabilities::probe(&mut session, ANSWER).await?;
-    let server = Server { target, caps };
+    let label = identity::read(&mut session, caps.family(), ANSWER).await?.label();
+    let server = Server {
+        target,
+        caps,
+        label: Some(label),
+    };
     events.say(EventKind::Server {
         side,
         address: server.target.address.to_string(),

@@ -11,6 +11,7 @@ use super::pair::{self, Pair, SECRET};
 use super::prepare::{is_prepared, prepared_row, switched_by};
 use super::switch::{self, Done};
 use super::{guardrails, playbook_file, reporting, status};
+use crate::adapters::compose;
 use crate::adapters::mysql::own_schema::{self, UndoRow};
 use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::switch::plan;
@@ -72,7 +73,7 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     let (hold, why) = switch::choose_hold(playbook, &mut pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let run = pair::new_run();
-    let settings = switch::settings(playbook, &pair, &run, hold);
+    let settings = compose::settings(playbook, (&pair.blue, &pair.green), &run, hold);
     let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;
     hooks(playbook, HookMoment::BeforeHold, Step::Ready, "", events);
     for planned in statements {

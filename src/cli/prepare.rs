@@ -221,8 +221,9 @@ async fn locked(
         ended = prepare::prepare(&mut preparation, &limits, &cancel) => ended,
         () = wanted => return Ok(Done::plain(Ending::Interrupted)),
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::put_back(&telling.open()));
-            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str() }) });
+            let by_hand = by_hand::put_back(&telling.open());
+            events.warn(by_hand.clone());
+            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str(), "by_hand": by_hand }) });
         }
     };
     for finding in preparation.findings() {
@@ -249,6 +250,8 @@ async fn conclude(
     match ended {
         Prepared::Ready { changes, sample } => {
             telling.caught_up(&sample);
+            // Catching up may have taken longer than a session may idle.
+            pair.revive().await?;
             let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
             let row = prepared_row(playbook, run, now);
             pair.on_blue

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::args::Global;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
@@ -12,10 +14,10 @@ use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::unfinished::{self, Unfinished, Whose};
 use super::{by_hand, playbook_file, reporting, run_dir};
-use crate::adapters::compose;
+use crate::adapters::compose::{self, Recorded};
 use crate::adapters::journal::{self, RunJournal};
 use crate::adapters::mysql::own_schema;
-use crate::adapters::mysql::switch::{Facts, OpenError, SwitchServers};
+use crate::adapters::mysql::switch::{self, Facts, OpenError, SwitchServers};
 use crate::domain::ids::RunId;
 use crate::domain::machine::{Spec, State};
 use crate::domain::outcome::{Debt, Outcome, Why, WhyKind};
@@ -127,7 +129,7 @@ async fn end_unfinished(
         if !clear {
             break;
         }
-        pair.reopen_lost().await?;
+        pair.revive().await?;
     }
     Ok(ended)
 }
@@ -147,7 +149,7 @@ async fn end_one(
     let run = RunId::new(row.run_id.clone()).map_err(|e| cannot(e.to_string()))?;
     let facts: Facts = serde_json::from_str(row.facts.as_deref().unwrap_or_default()).map_err(|e| {
         cannot(format!("what it wrote down cannot be read: {e}"))
-            .hint(by_hand::statements(&pair.blue, &pair.green))
+            .hint(switch::by_hand(&pair.blue, &pair.green, &run, None).to_string())
     })?;
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -160,8 +162,8 @@ async fn end_one(
          it is finished forward if green was promoted, else blue is opened again",
         row.operator, row.started
     ));
-    let mut settings = settings(playbook, pair, &run, facts.hold);
-    settings.own_sessions = vec![pair.on_blue.id()];
+    let settings = settings(playbook, pair, &run, facts.hold, events);
+    settings.own_sessions.add([pair.on_blue.id()]);
     let spec = Spec {
         hold: facts.hold,
         reprove: false,
@@ -178,6 +180,9 @@ async fn end_one(
         Err(OpenError::Server(e)) => return Err(e.into()),
     };
     let mut journal = journal_of(runs, &run, playbook, events);
+    let recorded = Recorded::of(servers.facts());
+    let tell =
+        |pair: &Pair| by_hand::tell(events, (&pair.blue, &pair.green), &run, recorded.facts().as_ref());
     let why = Why {
         step: Step::Ready,
         kind: WhyKind::AnswerLost,
@@ -187,8 +192,8 @@ async fn end_one(
     let attempt = tokio::select! {
         attempt = attempt::run(&servers, journal.as_mut(), state, &times, 1, &signals.stop, events) => attempt,
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::statements(&pair.blue, &pair.green));
-            return Ok((Done::plain(Ending::Ambiguous), false));
+            let done = Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) };
+            return Ok((done, false));
         }
     };
     if let Err(e) = servers.close_run(&attempt.outcome).await {
@@ -198,6 +203,13 @@ async fn end_one(
         Outcome::Released { left, .. } | Outcome::RolledBack { left, .. } => nothing_left(&run, left, events),
         Outcome::Switched { .. } | Outcome::Ambiguous { .. } => false,
     };
+    let ending = Ending::from(&attempt.outcome);
+    let mut result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
+    if ending == Ending::Ambiguous
+        && let Some(fields) = result.as_object_mut()
+    {
+        fields.insert("by_hand".to_owned(), tell(pair));
+    }
     // Its locks go first: a hook that takes its time must not keep the pair.
     drop(servers);
     let end = End {
@@ -213,8 +225,6 @@ async fn end_one(
         .taken_over()
         .at_the_end(&end, journal.as_mut(), &signals.stop_waiting)
         .await;
-    let result = serde_json::to_value(&attempt.outcome).unwrap_or_default();
-    let ending = Ending::from(&attempt.outcome);
     Ok((Done { ending, result }, clear))
 }
 

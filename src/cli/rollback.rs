@@ -136,8 +136,9 @@ async fn locked(
     let left = tokio::select! {
         left = preparation.put_back(rows.clone(), UNDO) => left,
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::put_back(&rows));
-            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str() }) });
+            let by_hand = by_hand::put_back(&rows);
+            events.warn(by_hand.clone());
+            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "run": run.as_str(), "by_hand": by_hand }) });
         }
     };
     let undone = total - left.len();

@@ -16,15 +16,17 @@ use super::{by_hand, playbook_file, reporting, resume};
 use crate::adapters::compose::{self, Opening};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::survey::own_rights;
 use crate::adapters::mysql::switch::{OpenError, Settings};
+use crate::domain::guardrails::first_hold;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
+use crate::engine::doctor;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
 use crate::engine::hooks::End;
 use crate::engine::ports::{Journal, Record};
 use crate::engine::switchover::{Ended, Switchover};
 use crate::playbook::Playbook;
-use crate::playbook::model::HoldWay;
 
 pub use crate::adapters::compose::times;
 
@@ -99,6 +101,7 @@ pub async fn switch_pair(
     events: &Events,
     signals: &Signals,
 ) -> Result<Done, CliError> {
+    pair.revive().await?;
     let run = pair::new_run();
     events.say(EventKind::Started {
         schema_version: SCHEMA_VERSION,
@@ -108,14 +111,10 @@ pub async fn switch_pair(
     });
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
-    let mut settings = settings(playbook, pair, &run, hold);
+    let mut settings = settings(playbook, pair, &run, hold, events);
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
-    settings.own_sessions = gates
-        .blue_sessions
-        .iter()
-        .copied()
-        .chain([pair.on_blue.id()])
-        .collect();
+    settings.own_sessions = gates.blue_sessions.clone();
+    settings.own_sessions.add([pair.on_blue.id()]);
     let mut journal = start_journal(runs, &run, playbook)?;
     let spec = Spec {
         hold,
@@ -123,7 +122,12 @@ pub async fn switch_pair(
     };
     let times = times(playbook, &settings);
     let hooks = compose::hooks(playbook, &settings, events);
-    let opener = Opening { settings };
+    let opener = Opening::new(settings);
+    let recorded = opener.recorded();
+    let tell = |pair: &Pair| {
+        let servers = (&pair.blue, &pair.green);
+        by_hand::tell(events, servers, &run, recorded.facts().as_ref())
+    };
     let switchover = Switchover {
         gates: &gates,
         opener: &opener,
@@ -137,12 +141,17 @@ pub async fn switch_pair(
     let ended = tokio::select! {
         ended = switchover.run(&mut journal) => ended,
         () = signals.stop_waiting.cancelled() => {
-            events.warn(by_hand::statements(&pair.blue, &pair.green));
-            return Ok(Done::plain(Ending::Ambiguous));
+            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) });
         }
     };
     let serves = ended.serves();
-    let done = conclude(ended, events);
+    let mut done = conclude(ended, events);
+    if let Ok(done) = &mut done
+        && done.ending == Ending::Ambiguous
+        && let Some(fields) = done.result.as_object_mut()
+    {
+        fields.insert("by_hand".to_owned(), tell(pair));
+    }
     let end = end_of(serves, &done);
     hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;
     done
@@ -243,37 +252,18 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
 /// # Errors
 /// Blue cannot be asked for the account's rights.
 pub async fn choose_hold(playbook: &Playbook, pair: &mut Pair) -> Result<(HoldKind, &'static str), CliError> {
-    let said = "as the playbook says";
-    match playbook.switch.hold {
-        HoldWay::Lock => return Ok((HoldKind::Lock, said)),
-        HoldWay::Tables => return Ok((HoldKind::Tables, said)),
-        HoldWay::Refuse => return Ok((HoldKind::Refuse, said)),
-        HoldWay::Auto => {}
+    if let Some(hold) = doctor::limits(playbook).hold {
+        return Ok((hold, "as the playbook says"));
     }
-    let question = "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE = \
-                    CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')";
-    let rights: Vec<(String,)> = pair
-        .on_blue
-        .rows("read bleen's own rights", question, ANSWER)
-        .await?;
-    let may = |right: &str| rights.iter().any(|(r,)| r == right);
-    Ok(if may("RELOAD") {
-        (HoldKind::Lock, "the first choice: the account has RELOAD on blue")
-    } else if may("LOCK TABLES") {
-        (
-            HoldKind::Tables,
-            "because the account has LOCK TABLES on blue but not RELOAD, which `lock` needs",
-        )
-    } else {
-        (
-            HoldKind::Refuse,
-            "because the account has neither RELOAD nor LOCK TABLES on blue; writers are refused, not held",
-        )
-    })
+    let caps = &pair.blue.caps;
+    let own = own_rights(&mut pair.on_blue, caps, ANSWER).await?;
+    Ok(first_hold(&own, &caps.version))
 }
 
 /// The playbook's settings for the attempts of a run.
 #[must_use]
-pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind) -> Settings {
-    compose::settings(playbook, (&pair.blue, &pair.green), run, hold)
+pub fn settings(playbook: &Playbook, pair: &Pair, run: &RunId, hold: HoldKind, events: &Events) -> Settings {
+    let mut settings = compose::settings(playbook, (&pair.blue, &pair.green), run, hold);
+    settings.after = Some(compose::ask_after(playbook, events));
+    settings
 }

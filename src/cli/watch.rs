@@ -123,7 +123,7 @@ async fn look(pair: &mut Pair, meter: &LagMeter, seen: &mut Seen, events: &Event
         stand_aside(holder, meter, seen, events).await;
     }
     // One that cannot be reached now is tried again at the next look; the lag tells what is wrong with it.
-    if let Err(e) = pair.reopen_lost().await {
+    if let Err(e) = pair.revive().await {
         tracing::debug!(error = %e, "a server cannot be reached");
     }
     seen.looks += 1;

@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use super::machine::HoldKind;
 use super::server::Version;
 
 /// One of the accounts that a pair needs.
@@ -46,6 +47,8 @@ pub struct Right {
 pub struct Wishes {
     /// Sessions that write through read-only are ended and their accounts locked for the time of the switch.
     pub locks_accounts: bool,
+    /// How writers are held; `None` for the first way that the rights allow, and then both rights are of use.
+    pub hold: Option<HoldKind>,
 }
 
 /// Returns the rights that an account needs on a server of this version, without one too many.
@@ -131,11 +134,15 @@ fn is_split_from_super(version: &Version) -> bool {
 }
 
 fn on_blue(version: &Version, wishes: Wishes, add: &mut Add<'_>) {
-    add("RELOAD", "the hold: FLUSH TABLES WITH READ LOCK");
-    add(
-        "LOCK TABLES",
-        "the hold by tables, where the other is not possible",
-    );
+    if matches!(wishes.hold, None | Some(HoldKind::Lock)) {
+        add("RELOAD", "the hold: FLUSH TABLES WITH READ LOCK");
+    }
+    if matches!(wishes.hold, None | Some(HoldKind::Tables)) {
+        add(
+            "LOCK TABLES",
+            "the hold by tables, where the other is not possible",
+        );
+    }
     if version.is_mysql_from((8, 0, 0)) {
         add("SYSTEM_VARIABLES_ADMIN", "seal and unseal, the event scheduler");
         add(
@@ -173,7 +180,8 @@ fn on_blue(version: &Version, wishes: Wishes, add: &mut Add<'_>) {
 }
 
 /// `ALTER USER … ACCOUNT LOCK` exists.
-fn knows_account_lock(version: &Version) -> bool {
+#[must_use]
+pub fn knows_account_lock(version: &Version) -> bool {
     version.is_mysql_from((5, 7, 6)) || version.is_mariadb_from((10, 4, 2))
 }
 

@@ -13,7 +13,8 @@ use crate::domain::guardrails::facts::ServerFacts;
 use crate::domain::guardrails::{
     Decision, Facet, Finding, Limits, PlanFacts, Scope, Survey, Waivers, decide, examine, facets,
 };
-use crate::playbook::model::{Playbook, PrivilegedSessions};
+use crate::domain::machine::HoldKind;
+use crate::playbook::model::{HoldWay, Playbook, PrivilegedSessions};
 
 /// The future of a [`Look`].
 pub type Looking<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -150,6 +151,12 @@ pub fn limits(playbook: &Playbook) -> Limits {
         longest_statement: switch.longest_statement,
         end_selects: switch.end_selects,
         end_privileged_sessions: switch.privileged_sessions == PrivilegedSessions::End,
+        hold: match switch.hold {
+            HoldWay::Auto => None,
+            HoldWay::Lock => Some(HoldKind::Lock),
+            HoldWay::Tables => Some(HoldKind::Tables),
+            HoldWay::Refuse => Some(HoldKind::Refuse),
+        },
         // From now to the end of the window, with the time that green may take to catch up before it.
         keep_binlogs: switch
             .window

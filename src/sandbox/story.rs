@@ -13,6 +13,7 @@ use crate::adapters::compose::{ANSWER, new_run};
 use crate::adapters::gates::lag_event;
 use crate::adapters::mysql::capabilities;
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::identity;
 use crate::adapters::mysql::own_schema::UndoRow;
 use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::session::{Purpose, Session};
@@ -39,7 +40,7 @@ use super::load_data::{ShopReport, load_shop};
 use super::pair::{PairOptions, SandboxPair};
 use super::story_account::{self, Acts};
 use super::story_playbook;
-use super::story_switch::Stage;
+use super::story_switch::{Played, Stage};
 use super::writers::{Load, LoadOptions};
 
 /// For how long lag is observed in the story, instead of the default.
@@ -335,7 +336,7 @@ async fn perform(
         humantime::format_duration(MISSED)
     ));
     let from = scene.load.now();
-    let missed = match attempt(stage.miss(&to_miss).await?, events)? {
+    let missed = match attempt(stage.miss(&to_miss).await?, acts, events)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -347,7 +348,7 @@ async fn perform(
     }
     events.note("now a switchover that nothing stands in the way of");
     let from = scene.load.now();
-    let switched = match attempt(stage.switch(&playbook).await?, events)? {
+    let switched = match attempt(stage.switch(&playbook).await?, acts, events)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -358,10 +359,12 @@ async fn perform(
 
 /// An attempt that was made, or how the story ends without it.
 fn attempt(
-    ended: Ended<OpenError>,
+    played: Played,
+    acts: &mut Acts,
     events: &Events,
 ) -> Result<Result<crate::engine::attempt::Attempt, StoryEnd>, StoryError> {
-    Ok(match ended {
+    acts.by_hand = acts.by_hand.take().or(played.by_hand);
+    Ok(match played.ended {
         Ended::Attempt(attempt) => Ok(*attempt),
         Ended::NotReady(blocking, trouble) => {
             for finding in &blocking {
@@ -387,8 +390,13 @@ async fn reach(side: Side, playbook: &Playbook) -> Result<Server, StoryError> {
     };
     let mut session = Session::open(&target, &purpose, ANSWER).await?;
     let caps = capabilities::probe(&mut session, ANSWER).await?;
+    let label = identity::read(&mut session, caps.family(), ANSWER).await?.label();
     session.close(ANSWER).await;
-    Ok(Server { target, caps })
+    Ok(Server {
+        target,
+        caps,
+        label: Some(label),
+    })
 }
 
 /// Every guardrail of preparing. Answers an end when one of them stops.

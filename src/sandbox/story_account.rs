@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::adapters::mysql::switch::ByHand;
 use crate::domain::ids::Side;
 use crate::domain::outcome::{Outcome, WhyKind};
 use crate::engine::attempt::Attempt;
@@ -27,6 +28,8 @@ pub(super) struct Acts {
     pub missed: Option<(Duration, Duration, Attempt)>,
     /// The real one.
     pub switched: Option<(Duration, Duration, Attempt)>,
+    /// What a person has to do, if it is not certain who serves.
+    pub by_hand: Option<ByHand>,
 }
 
 /// What came out.
@@ -119,6 +122,9 @@ pub(super) async fn draw_up(
             if let Outcome::Switched { debt } = &attempt.outcome {
                 fields.insert("debt".to_owned(), json!(debt));
             }
+        }
+        if let Some(hands) = &acts.by_hand {
+            fields.insert("by_hand".to_owned(), json!(hands));
         }
         if !wrong.is_empty() {
             fields.insert("wrong".to_owned(), json!(wrong));

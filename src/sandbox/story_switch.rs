@@ -10,13 +10,15 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::compose::{ANSWER, Opening, hooks, new_run, operator, settings, times, window};
+use crate::adapters::compose::{
+    ANSWER, Opening, ask_after, hooks, new_run, operator, settings, times, window,
+};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::{Purpose, Session, Target};
-use crate::adapters::mysql::switch::{OpenError, Server, SwitchServers};
+use crate::adapters::mysql::switch::{ByHand, OpenError, Server, SwitchServers, by_hand};
 use crate::domain::machine::{Answer, Command, HoldKind, Spec};
 use crate::domain::outcome::Outcome;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
@@ -31,6 +33,12 @@ use super::story::StoryError;
 /// How long the load may take to write to the locked row.
 const HOT_WRITE: Duration = Duration::from_secs(10);
 
+/// How a switchover ended, with what a person has to do if that is not certain.
+pub(super) struct Played {
+    pub ended: Ended<OpenError>,
+    pub by_hand: Option<ByHand>,
+}
+
 /// What both switchovers have in common.
 pub(super) struct Stage<'a> {
     pub servers: (&'a Server, &'a Server),
@@ -41,12 +49,12 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     /// A switchover as `bleen switch` makes it.
-    pub(super) async fn switch(&self, playbook: &Playbook) -> Result<Ended<OpenError>, StoryError> {
+    pub(super) async fn switch(&self, playbook: &Playbook) -> Result<Played, StoryError> {
         self.run(playbook, |opening| opening).await
     }
 
     /// The same with a row of green locked from right before the hold to its end.
-    pub(super) async fn miss(&self, playbook: &Playbook) -> Result<Ended<OpenError>, StoryError> {
+    pub(super) async fn miss(&self, playbook: &Playbook) -> Result<Played, StoryError> {
         let lock = Arc::new(Mutex::new(None));
         let hindrance = Hindrance {
             blue: self.servers.0.target.clone(),
@@ -69,7 +77,7 @@ impl Stage<'_> {
         &self,
         playbook: &Playbook,
         opener: impl FnOnce(Opening) -> O,
-    ) -> Result<Ended<OpenError>, StoryError> {
+    ) -> Result<Played, StoryError> {
         let (blue, green) = self.servers;
         let run = new_run();
         self.events.say(EventKind::Started {
@@ -81,7 +89,8 @@ impl Stage<'_> {
         let gates = LiveGates::open(playbook, blue, green, &run, self.events, ANSWER).await?;
         // bleen's account has every right here, so the first choice is the one.
         let mut settings = settings(playbook, self.servers, &run, HoldKind::Lock);
-        settings.own_sessions.clone_from(&gates.blue_sessions);
+        settings.own_sessions = gates.blue_sessions.clone();
+        settings.after = Some(ask_after(playbook, self.events));
         let mut journal = RunJournal::create(self.runs, &run)?;
         let first = Record::Run {
             format: FORMAT,
@@ -97,7 +106,9 @@ impl Stage<'_> {
         };
         let times = times(playbook, &settings);
         let hooks = hooks(playbook, &settings, self.events);
-        let opener = opener(Opening { settings });
+        let opening = Opening::new(settings);
+        let recorded = opening.recorded();
+        let opener = opener(opening);
         let switchover = Switchover {
             gates: &gates,
             opener: &opener,
@@ -108,7 +119,16 @@ impl Stage<'_> {
             cancel: self.stop,
             events: self.events,
         };
-        Ok(switchover.run(&mut journal).await)
+        let ended = switchover.run(&mut journal).await;
+        let by_hand = match &ended {
+            Ended::Attempt(attempt) if matches!(attempt.outcome, Outcome::Ambiguous { .. }) => {
+                let hands = by_hand(blue, green, &run, recorded.facts().as_ref());
+                self.events.warn(format!("it is not certain who serves. {hands}"));
+                Some(hands)
+            }
+            _ => None,
+        };
+        Ok(Played { ended, by_hand })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pairs with nothing wrong.
 
 use bleen::domain::guardrail_ids::GuardrailId;
-use bleen::domain::guardrails::{Decision, PlanFacts, Scope, Severity, Waivers};
+use bleen::domain::guardrails::{Decision, Known, PlanFacts, Scope, Severity, Waivers};
 use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::Outcome;
@@ -135,6 +135,7 @@ async fn after_a_switch_nothing_stops() {
         world.run(Side::Green, &["INSERT INTO d.t VALUES (NULL)"]).await;
         let events = PlanFacts {
             events_on_blue: Some(std::collections::BTreeSet::from(["d.e".to_owned()])),
+            starts_read_only: (Known::Known(true), Known::Known(false)),
             ..calm()
         };
         let seen = world.doctor.examine(Scope::After, events).await;
@@ -160,6 +161,7 @@ async fn after_a_switch_nothing_stops() {
             .await;
         let events = PlanFacts {
             events_on_blue: Some(std::collections::BTreeSet::from(["d.e".to_owned()])),
+            starts_read_only: (Known::Known(true), Known::Known(false)),
             ..calm()
         };
         let seen = world.doctor.examine(Scope::After, events).await.findings;

@@ -325,3 +325,80 @@ async fn on_mysql_5_6_super_writes_through_and_may_be_waived() {
     let path = doctor.iter().find(|f| f.id == Id::VERSION_PATH).unwrap();
     assert_eq!(path.severity, Severity::Stop);
 }
+
+/// What `mysql_run.rs` breaks on MySQL, on MariaDB in its own words.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_ddl_semi_sync_events_and_connections() {
+    let mut world = world(&PairOptions::default()).await;
+    world.stopped_by(Scope::Hold, &[]).await;
+
+    let mut open = world
+        .kept(Side::Blue, &["BEGIN", "UPDATE d.t SET a = a + 1 WHERE id = 1"])
+        .await;
+    let alter = world
+        .running_statement(
+            Side::Blue,
+            "ALTER TABLE d.t ADD COLUMN n VARCHAR(9) DEFAULT 'hidden'",
+        )
+        .await;
+    let seen = world
+        .stopped_by(Scope::Hold, &[Id::DDL_IN_FLIGHT, Id::LONG_STATEMENTS])
+        .await;
+    assert!(!listed(&seen).contains("hidden"), "{}", listed(&seen));
+    world.end(alter).await;
+    open.query_drop("ROLLBACK").await.unwrap();
+    drop(open);
+
+    // A dump says what it is by its hint.
+    let dump = world
+        .running_statement(Side::Blue, "SELECT /*!40001 SQL_NO_CACHE */ SLEEP(60) FROM d.t")
+        .await;
+    let seen = world.stopped_by(Scope::Hold, &[Id::BACKUP_RUNNING]).await;
+    assert_eq!(seen[0].side, Some(Side::Blue), "{}", listed(&seen));
+    world.end(dump).await;
+
+    let semi_sync = [
+        "SET GLOBAL rpl_semi_sync_master_timeout = 60000",
+        "SET GLOBAL rpl_semi_sync_master_enabled = 1",
+    ];
+    world.run(Side::Blue, &semi_sync).await;
+    world.stopped_by(Scope::Doctor, &[Id::SEMI_SYNC]).await;
+    world
+        .run(Side::Blue, &["SET GLOBAL rpl_semi_sync_master_enabled = 0"])
+        .await;
+
+    let event = ["CREATE EVENT d.e ON SCHEDULE EVERY 1 HOUR DO DELETE FROM d.t WHERE id > 1000"];
+    world.run(Side::Blue, &event).await;
+    support::caught_up(&world.pair).await;
+    world.stopped_by(Scope::Doctor, &[]).await;
+    world.run(Side::Green, &["SET GLOBAL event_scheduler = ON"]).await;
+    world.on_green(&["ALTER EVENT d.e ENABLE"]).await;
+    for scope in [Scope::Doctor, Scope::Hold] {
+        world.stopped_by(scope, &[Id::EVENT_SCHEDULER]).await;
+    }
+    world
+        .run(Side::Green, &["SET GLOBAL event_scheduler = OFF"])
+        .await;
+    world.on_green(&["ALTER EVENT d.e DISABLE ON SLAVE"]).await;
+    world.stopped_by(Scope::Hold, &[]).await;
+
+    world.run(Side::Green, &["SET GLOBAL max_connections = 12"]).await;
+    let seen = world.stopped_by(Scope::Hold, &[Id::CONNECTIONS]).await;
+    assert_eq!(seen[0].side, Some(Side::Green), "{}", listed(&seen));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_stands_still_within_a_statement() {
+    for kinds in [
+        (ServerKind::MariaDb1011, ServerKind::MariaDb118),
+        (ServerKind::MySql97, ServerKind::MySql97),
+    ] {
+        let mut options = PairOptions::default();
+        options.green.extra = vec!["sysdate-is-now".into()];
+        let mut world = World::new(kinds.0, kinds.1, &options).await;
+        for scope in [Scope::Doctor, Scope::Hold] {
+            let seen = world.stopped_by(scope, &[Id::DEADLINE]).await;
+            assert_eq!(seen[0].side, Some(Side::Green), "{}", listed(&seen));
+        }
+    }
+}

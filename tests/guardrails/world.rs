@@ -33,6 +33,8 @@ pub fn calm() -> PlanFacts {
         gate_queries: Known::Known(Vec::new()),
         run_lock: Known::Known(None),
         events_on_blue: Some(BTreeSet::new()),
+        // Where only the option file says it, somebody looked.
+        starts_read_only: (Known::Known(true), Known::Known(true)),
         ..PlanFacts::default()
     }
 }

@@ -87,7 +87,7 @@ impl Operator {
              source: {{ host: 127.0.0.1, port: {} }}\n\
              switch:\n  deadline: {}ms\n  window: 60s\n  attempts: {}\n  retry_after: 200ms\n  guard_margin: {}s\n  hold_wait: 300ms\n  \
              idle_grace: 200ms\n  longest_statement: 1m\n  longest_transaction: 1h\n{}\
-             lag:\n  limit: 1900ms\n  observe: 1s\n  heartbeat: 50ms\n{}",
+             lag:\n  limit: 1900ms\n  observe: 1s\n  heartbeat: 50ms\n{}{}",
             side(plan.ports.0),
             side(plan.ports.1),
             pair.accounts.repl.user,
@@ -97,6 +97,7 @@ impl Operator {
             plan.attempts,
             Plan::GUARD_MARGIN.as_secs(),
             plan.switch,
+            super::waivers(pair),
             plan.more,
         );
         let playbook = home.path().join("shop.yaml");

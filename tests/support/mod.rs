@@ -12,7 +12,7 @@ use std::time::Duration;
 use bleen::adapters::mysql::own_schema;
 use bleen::adapters::mysql::replication::follow;
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
-use bleen::adapters::mysql::switch::{Server, Settings, SwitchServers};
+use bleen::adapters::mysql::switch::{OwnSessions, Server, Settings, SwitchServers};
 use bleen::adapters::mysql::{capabilities, identity};
 use bleen::domain::consistency::Start;
 use bleen::domain::ids::{RunId, Side};
@@ -64,6 +64,7 @@ pub async fn server(pair: &SandboxPair, side: Side) -> Server {
     Server {
         target: target(pair, side),
         caps,
+        label: None,
     }
 }
 
@@ -155,7 +156,8 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         end_privileged: false,
         fence_queries: Vec::new(),
         routes: Vec::new(),
-        own_sessions: Vec::new(),
+        own_sessions: OwnSessions::default(),
+        after: None,
     }
 }
 
@@ -276,6 +278,18 @@ impl std::fmt::Display for Said {
     }
 }
 
+/// What an operator of servers that cannot persist read-only says about their option files.
+pub fn waivers(pair: &SandboxPair) -> &'static str {
+    let persists = |server: &RunningServer| {
+        server.installed().family == bleen::sandbox::Family::MySql
+            && server.version() >= bleen::sandbox::Release(8, 0, 0)
+    };
+    if persists(&pair.blue) && persists(&pair.green) {
+        return "";
+    }
+    "waivers:\n  - guardrail: restart-writable\n    reason: throw-away servers that nobody restarts\n"
+}
+
 /// The command line on a pair: a home of its own, the passwords in files, a playbook.
 pub struct Operator {
     pub home: tempfile::TempDir,
@@ -299,10 +313,11 @@ impl Operator {
         let text = format!(
             "version: 1\nname: shop\nblue:\n  host: 127.0.0.1\n  port: {}\n  user: {user}\n  password: {bleen}\ngreen:\n  \
              host: 127.0.0.1\n  port: {}\n  user: {user}\n  password: {bleen}\nreplication:\n  user: {}\n  password: {repl}\n\
-             lag:\n  observe: 1s\n",
+             lag:\n  observe: 1s\n{}",
             pair.blue.port(),
             pair.green.port(),
             pair.accounts.repl.user,
+            waivers(pair),
             user = pair.accounts.bleen.user,
         );
         let playbook = home.path().join("shop.yaml");

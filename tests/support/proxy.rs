@@ -90,6 +90,14 @@ impl Proxy {
         self.port
     }
 
+    /// New connections come out at another server, as after a change of a DNS name; open ones stay where they are.
+    pub fn point_at(&self, server: u16) {
+        self.shared.server.send_if_modified(|port| {
+            *port = server;
+            false
+        });
+    }
+
     /// New connections go to another server, as when a virtual address has moved; those that are open are closed.
     pub fn lead_to(&self, server: u16) {
         self.shared.server.send_replace(server);

@@ -29,6 +29,13 @@ pub enum Cause {
     Unexpected(String),
     /// Another bleen has taken this run over or ended it; nothing was sent.
     TakenOver(String),
+    /// Another server answers at the address than when the command began; nothing else was sent to it.
+    OtherServer {
+        /// Which one it was.
+        expected: String,
+        /// Which one it is.
+        now: String,
+    },
 }
 
 /// A statement or a connection that failed: what was being done, where, and what was seen.
@@ -80,6 +87,9 @@ impl fmt::Display for Cause {
             }
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
             Self::TakenOver(how) => write!(f, "{how}"),
+            Self::OtherServer { expected, now } => {
+                write!(f, "it is now {now}, and was {expected} when the command began")
+            }
         }
     }
 }

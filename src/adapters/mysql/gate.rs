@@ -76,7 +76,7 @@ pub enum Verdict {
     Failed(Side, String),
 }
 
-/// Two sessions with every query prepared. Neither is reopened.
+/// Two sessions with every query prepared. Neither is reopened: whoever asks before a hold opens another gate.
 pub struct Gate {
     blue: (Session, Capabilities),
     green: (Session, Capabilities),
@@ -148,6 +148,16 @@ impl Gate {
             .into_iter()
             .flatten()
             .collect()
+    }
+
+    /// Whether both sessions answer: they are ended by the server when they idle for too long.
+    pub async fn answers(&mut self) -> bool {
+        let doing = "see that the gate session answers";
+        let (blue, green) = tokio::join!(
+            self.blue.0.run(doing, "DO 0", READ),
+            self.green.0.run(doing, "DO 0", READ)
+        );
+        blue.is_ok() && green.is_ok()
     }
 
     /// Runs a query on both sides at once and compares. For standstill: at the fence. `at` is the query's place in

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::capabilities::variables;
-use super::error::ServerError;
+use super::error::{Cause, ServerError};
 use super::session::Session;
+use super::switch::Server;
 use crate::domain::identity::Identity;
 use crate::domain::server::Family;
 
@@ -33,5 +34,28 @@ pub async fn read(session: &mut Session, family: Family, budget: Duration) -> Re
         port: text("port").parse().map_err(|_| wrong("port"))?,
         datadir: text("datadir"),
         gtid_domain_id: seen.get("gtid_domain_id").and_then(|d| d.parse().ok()),
+    })
+}
+
+/// Sees that a session came out at the server that it was when the command began.
+///
+/// # Errors
+/// Any [`super::error::Cause`]; [`super::error::Cause::OtherServer`] if it is another one.
+pub async fn expect(session: &mut Session, server: &Server, budget: Duration) -> Result<(), ServerError> {
+    let Some(expected) = &server.label else {
+        return Ok(());
+    };
+    let now = read(session, server.caps.family(), budget).await?.label();
+    if now == *expected {
+        return Ok(());
+    }
+    Err(ServerError {
+        side: session.side(),
+        server: server.target.address.to_string(),
+        doing: "see that this is still the same server".to_owned(),
+        cause: Cause::OtherServer {
+            expected: expected.clone(),
+            now,
+        },
     })
 }

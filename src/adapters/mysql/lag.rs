@@ -5,10 +5,11 @@
 //! session of its own and opens another when it loses it: nothing here changes anything but one row, so a retry is
 //! harmless. A few statements a second, a fixed amount of memory.
 //!
-//! Before a hold the writer must be stopped ([`LagMeter::stop_writing`]): it would only wait there. One that is not
-//! stopped, of a `watch` beside the run, does no harm: a heartbeat that waits at the hold would, on MariaDB and with an
-//! account that may write through read-only, succeed after the seal, but the statement itself looks at the flag when it
-//! goes on, and finds no row.
+//! On MariaDB, and on MySQL 5.6, bleen's own account may write through read-only. So each heartbeat asks, in the statement
+//! that writes it, whether blue is writable: a sealed blue must not get a transaction of its own from us, whether the
+//! statement comes then or waited at another run's hold. It waits for locks for a second at most.
+//!
+//! Before a hold of our own the writer is stopped all the same ([`LagMeter::stop_writing`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -199,10 +200,12 @@ async fn write_while_wanted(
     open_session: &mut Option<Session>,
 ) -> Result<(), ServerError> {
     let beat = format!(
-        "{}; SELECT ROW_COUNT() = 1, LAST_INSERT_ID()",
+        "{}; SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), NULL)",
         beat_statement(setup.run.as_ref())
     );
     let session = open_session.insert(open(&setup.blue, setup, "heartbeat").await?);
+    let waits = "SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 1";
+    session.run("bound the heartbeat's waits", waits, BUDGET).await?;
     let mut tick = interval(setup.every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -212,13 +215,13 @@ async fn write_while_wanted(
         }
         let number = next_number(session, &beat).await?;
         let mut seen = lock(seen);
-        seen.writer_trouble = match number {
-            Some(number) => {
+        match number {
+            Ok(number) => {
                 seen.beats.wrote(number, started.elapsed());
-                None
+                seen.writer_trouble = None;
             }
-            None => Some("blue is read-only: no heartbeat is written".to_owned()),
-        };
+            Err(why) => seen.writer_trouble = Some(why.to_owned()),
+        }
     }
 }
 
@@ -259,15 +262,27 @@ pub(super) fn beat_statement(run: Option<&RunId>) -> String {
 /// number that is compared with a word is an error in a statement that writes.
 const OPEN: &str = "CONCAT(@@GLOBAL.read_only) IN ('OFF', '0')";
 
-/// Writes a heartbeat and returns its number; `None` if the server was read-only when it came to it.
-async fn next_number(session: &mut Session, beat: &str) -> Result<Option<u64>, ServerError> {
+/// The number that was written, or why none was.
+async fn next_number(session: &mut Session, beat: &str) -> Result<Result<u64, &'static str>, ServerError> {
     let doing = "write a heartbeat";
-    let sets = session.batch(doing, beat, BUDGET).await?;
-    let row = sets.first().and_then(|rows| rows.first());
-    let value = |at: usize| row.and_then(|row| row.get_opt::<u64, _>(at)).and_then(Result::ok);
-    match (value(0), value(1)) {
-        (Some(0), _) => Ok(None),
-        (Some(_), Some(number)) => Ok(Some(number)),
+    let read_only = Err("blue is read-only: no heartbeat is written");
+    let sets = match session.batch(doing, beat, BUDGET).await {
+        Ok(sets) => sets,
+        Err(e) if e.code() == Some(1290) => return Ok(read_only),
+        Err(e) if e.code() == Some(1205) => {
+            return Ok(Err(
+                "blue's writers are held, or the heartbeat is locked: none is written",
+            ));
+        }
+        Err(e) => return Err(e),
+    };
+    let number = sets
+        .first()
+        .and_then(|rows| rows.first())
+        .and_then(|row| row.get_opt::<Option<u64>, _>(0));
+    match number {
+        Some(Ok(Some(number))) => Ok(Ok(number)),
+        Some(Ok(None)) => Ok(read_only),
         _ => Err(session.unexpected(doing, "no number")),
     }
 }

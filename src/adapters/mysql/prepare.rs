@@ -141,7 +141,11 @@ impl Preparation {
             Side::Green => (&mut self.green, &self.request.green),
         };
         let known = match slot.take() {
-            Some(reached) if !reached.session.is_spent() => Some(reached),
+            Some(mut reached) if !reached.session.is_spent() => {
+                // It may have idled for too long while green caught up; its last statement was answered.
+                reached.session.revive(READ).await?;
+                Some(reached)
+            }
             Some(Reached {
                 session,
                 caps,

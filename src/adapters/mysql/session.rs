@@ -4,7 +4,7 @@
 //! may still run. Whoever needs to know ends it from another session and reads the state (DESIGN I6).
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row, SslOpts};
@@ -83,7 +83,16 @@ pub struct Session {
     /// `/* bleen RUN ROLE */ `, in front of every statement.
     mark: String,
     spent: Option<Cause>,
+    /// How to open it again, for [`Session::revive`].
+    target: Target,
+    address: Address,
+    purpose: Purpose,
+    /// When it last answered.
+    answered: Instant,
 }
+
+/// A session that answered this recently is taken for alive.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The server's own number of seconds after which an idle session is ended, unless the caller sets another: a bleen
 /// that froze must not keep sessions for the default of eight hours.
@@ -144,6 +153,10 @@ impl Session {
             server: address.to_string(),
             mark: format!("/* bleen {run} {} */ ", purpose.role),
             spent: None,
+            target: target.clone(),
+            address: address.clone(),
+            purpose: purpose.clone(),
+            answered: Instant::now(),
         };
         let set = format!(
             "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', \
@@ -261,6 +274,7 @@ impl Session {
         let cause = match outcome {
             Ok(Ok(sets)) => {
                 self.spent = None;
+                self.answered = Instant::now();
                 return Ok(sets);
             }
             Ok(Err(error)) => statement_cause(&error),
@@ -271,6 +285,31 @@ impl Session {
             other => Some(other.clone()),
         };
         Err(self.failed(doing, cause))
+    }
+
+    /// Sees that the session answers, and opens it anew if the server has ended it meanwhile: whoever idles for longer
+    /// than its `wait_timeout` is ended. Returns whether it was opened anew; it has another number then.
+    ///
+    /// Only for sessions that read or undo, between two uses. Never for one that holds, guards, seals or promotes:
+    /// what those hold ends with them. A spent session may have left a statement running: end it by its number first.
+    ///
+    /// # Errors
+    /// As [`Session::open`]; the session is spent then.
+    pub async fn revive(&mut self, budget: Duration) -> Result<bool, ServerError> {
+        if !self.is_spent() {
+            if self.answered.elapsed() < FRESH {
+                return Ok(false);
+            }
+            if self
+                .run("see that the session answers", "DO 0", budget)
+                .await
+                .is_ok()
+            {
+                return Ok(false);
+            }
+        }
+        *self = Self::open_at(&self.target, &self.address, &self.purpose, budget).await?;
+        Ok(true)
     }
 
     /// Says goodbye and closes; bounded by `budget`, after which the socket is simply closed.

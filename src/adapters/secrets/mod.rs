@@ -4,10 +4,12 @@
 
 mod option_file;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -112,7 +114,21 @@ pub async fn resolve(
     }
 }
 
+/// The variables from which passwords were fetched.
+static VARIABLES: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The names of the variables that hold a password, for whoever starts another program: it gets none of them.
+#[must_use]
+pub fn variables() -> Vec<String> {
+    let names = VARIABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.iter().cloned().collect()
+}
+
 fn from_env(name: &str) -> Result<SecretString, SecretError> {
+    VARIABLES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(name.to_owned());
     let wrong = |what| SecretError::Env {
         name: name.to_owned(),
         what,

@@ -14,6 +14,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use checks::masked;
+pub use checks::rights::first_hold;
 pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide};
 pub use known::Known;
 pub use survey::{LagFact, Limits, PlanFacts, Survey};

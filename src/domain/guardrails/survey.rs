@@ -9,6 +9,7 @@ use super::facts::ServerFacts;
 use super::finding::Scope;
 use super::known::Known;
 use crate::domain::ids::Side;
+use crate::domain::machine::HoldKind;
 
 /// Both servers, what the playbook allows, and what the run knows by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,8 @@ pub struct Limits {
     /// Whether sessions of accounts that write through read-only are ended under the hold and their logins prevented
     /// until confirm.
     pub end_privileged_sessions: bool,
+    /// How writers are held; `None` for the first way that the account's rights allow.
+    pub hold: Option<HoldKind>,
     /// For how long from now binlogs have to stay.
     pub keep_binlogs: Duration,
     /// Rows from which a table without a key is more than a warning.
@@ -83,6 +86,7 @@ impl Default for Limits {
             longest_statement: Duration::from_millis(10),
             end_selects: false,
             end_privileged_sessions: false,
+            hold: None,
             keep_binlogs: Duration::from_secs(2 * 3600),
             rows_without_key: 100_000,
             spare_connections: 10,
@@ -110,6 +114,8 @@ pub struct PlanFacts {
     pub reprove: Option<Duration>,
     /// Events that were enabled on blue when it was quieted: those that green has to run afterwards.
     pub events_on_blue: Option<BTreeSet<String>>,
+    /// Whether blue's event scheduler ran before it was quieted.
+    pub scheduler_ran: Option<bool>,
     /// Whether the option file of blue and of green starts the server read-only, as somebody looked it up.
     pub starts_read_only: (Known<bool>, Known<bool>),
     /// Free bytes on the disks of blue and of green, as somebody looked them up.

@@ -13,6 +13,7 @@ mod schema_parts;
 mod server;
 
 pub use pair::PairSurveyor;
+pub use server::own_rights;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -65,6 +66,12 @@ impl Surveyor {
         self.own.extend(ids);
     }
 
+    /// The number of its session now: one that died is opened anew for the next reading.
+    #[must_use]
+    pub fn session_id(&self) -> u64 {
+        self.session.id()
+    }
+
     /// What this server can do.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
@@ -79,6 +86,10 @@ impl Surveyor {
 
     /// Reads these groups of facts; everything else stays as it is in `facts`. Never fails: see the head of this file.
     pub async fn read(&mut self, scope: Scope, facets: &BTreeSet<Facet>, facts: &mut ServerFacts) {
+        // A server that cannot be reached now makes each fact unknown below, with its own words.
+        if let Ok(true) = self.session.revive(self.budget).await {
+            self.own.insert(self.session.id());
+        }
         let needs_rights = facets.iter().any(|f| {
             matches!(
                 f,

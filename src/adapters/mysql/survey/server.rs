@@ -1,13 +1,14 @@
 //! Reads who a server is, what it is set to and what it has executed.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Surveyor, Texts, number, optional, text};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::replication::status;
+use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{capabilities, identity, quote, sql};
-use crate::domain::capabilities::{PositionKind, Words};
+use crate::domain::capabilities::{Capabilities, PositionKind, Words};
 use crate::domain::guardrails::facts::{ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp};
 use crate::domain::guardrails::{Known, Scope};
 use crate::domain::position::{FilePosition, GtidSet};
@@ -82,7 +83,7 @@ impl Surveyor {
             .ask(
                 "read the counters",
                 "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'Threads_running', \
-                 'Max_used_connections', 'Innodb_buffer_pool_bytes_data', 'Uptime') \
+                 'Max_used_connections', 'Innodb_buffer_pool_bytes_data', 'Uptime', 'Com_xa_start', 'Com_xa_prepare') \
                  OR Variable_name LIKE 'Rpl_semi_sync%'",
             )
             .await?;
@@ -224,14 +225,7 @@ impl Surveyor {
     }
 
     pub(super) async fn read_rights(&mut self) -> Result<Rights, ServerError> {
-        let doing = "read bleen's own rights";
-        let me = self.ask(doing, "SELECT CURRENT_USER()").await?;
-        let lines = self.ask(doing, "SHOW GRANTS").await?;
-        let lines: Vec<String> = lines.iter().map(|row| text(row, 0)).collect();
-        Ok(Rights::parse(
-            &me.first().map(|row| text(row, 0)).unwrap_or_default(),
-            &lines,
-        ))
+        own_rights(&mut self.session, &self.caps, self.budget).await
     }
 
     pub(super) async fn clock(&mut self) -> Result<ClockFact, ServerError> {
@@ -247,7 +241,11 @@ impl Surveyor {
             .ok_or_else(|| self.session.unexpected(doing, "no number"))?;
         let here = before.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
         let here = i64::try_from(here).unwrap_or(i64::MAX).saturating_add(off_by_ms);
+        let moves = self
+            .ask(doing, "SELECT SLEEP(0.002), SYSDATE(6) > NOW(6)")
+            .await?;
         Ok(ClockFact {
+            sysdate_moves: moves.first().is_some_and(|row| text(row, 1) == "1"),
             offset_ms: server.saturating_sub(here),
             off_by_ms,
         })
@@ -270,6 +268,29 @@ impl Surveyor {
                 .collect()
         })
     }
+}
+
+/// What the session's own account may do, also through the roles that are active in it.
+///
+/// # Errors
+/// Any [`super::super::error::Cause`].
+pub async fn own_rights(
+    session: &mut Session,
+    caps: &Capabilities,
+    budget: Duration,
+) -> Result<Rights, ServerError> {
+    let doing = "read bleen's own rights";
+    let (me,): (String,) = session.one(doing, "SELECT CURRENT_USER()", budget).await?;
+    let mut lines: Vec<String> = session.rows(doing, "SHOW GRANTS", budget).await?;
+    // MariaDB shows the active role's grants along with the account's; MySQL wants the roles named.
+    if caps.version.is_mysql_from((8, 0, 0)) {
+        let (roles,): (String,) = session.one(doing, "SELECT CURRENT_ROLE()", budget).await?;
+        if roles != "NONE" {
+            let with_roles = format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}");
+            lines = session.rows(doing, &with_roles, budget).await?;
+        }
+    }
+    Ok(Rights::parse(&me, &lines))
 }
 
 fn names_and_values(rows: &[Texts]) -> BTreeMap<String, String> {

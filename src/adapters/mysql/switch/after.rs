@@ -164,6 +164,7 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         }
     }
     blue_refuses(inner, budget, &mut debt).await;
+    debt.extend(super::aftermath::ask(inner).await);
     end_idle(inner, terms, &mut debt).await;
     if debt.is_empty() {
         let doing = "conclude what was recorded to be put back";

@@ -74,7 +74,7 @@ pub(super) async fn read(
     let blue_sessions = sessions.numbers(Side::Blue).await;
     let blue_sessions = blue_sessions
         .into_iter()
-        .chain(settings.own_sessions.iter().copied())
+        .chain(settings.own_sessions.numbers())
         .collect();
     let green_sessions = sessions.numbers(Side::Green).await;
     let mut blue = sessions.first_control(Side::Blue).await;

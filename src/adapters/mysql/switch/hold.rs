@@ -11,6 +11,7 @@ use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{quote, sql};
 use crate::domain::capabilities::Capabilities;
+use crate::domain::guardrails::masked;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind};
 use crate::domain::outcome::WhyKind;
@@ -262,7 +263,7 @@ fn blocked_text(blockers: &[Blocker], waited: Duration) -> String {
                 b.id,
                 b.account,
                 b.seconds,
-                b.text.replace('\n', " ")
+                masked(&b.text)
             )
         })
         .collect();

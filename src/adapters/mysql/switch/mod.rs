@@ -4,6 +4,8 @@
 //! and whether an answer is certain. Nothing here retries a statement that changes something.
 
 mod after;
+mod aftermath;
+mod by_hand;
 mod clock;
 pub mod events;
 mod facts;
@@ -22,6 +24,7 @@ mod stands;
 mod takeover;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +43,8 @@ use crate::engine::hooks::About;
 use crate::engine::ports::{Alarm, Pending, Servers, Terms};
 use crate::playbook::model::{Exec, GateQuery};
 
+pub use aftermath::AskAfter;
+pub use by_hand::{ByHand, by_hand};
 pub use facts::Facts;
 pub use run_lock::RunLock;
 use sessions::Sessions;
@@ -52,6 +57,9 @@ pub struct Server {
     pub target: Target,
     /// What it can do.
     pub caps: Capabilities,
+    /// Which server it was when the command began ([`crate::domain::identity::Identity::label`]): a session that comes
+    /// out at another one is not used.
+    pub label: Option<String>,
 }
 
 /// Everything an attempt has to know before it begins.
@@ -90,7 +98,30 @@ pub struct Settings {
     /// What points the traffic at green.
     pub routes: Vec<Exec>,
     /// Further sessions of this run on blue: no session that writes through read-only, whatever its account.
-    pub own_sessions: Vec<u64>,
+    pub own_sessions: OwnSessions,
+    /// How the guardrails are asked once green serves; `None` for not at all.
+    pub after: Option<AskAfter>,
+}
+
+/// Numbers of sessions, shared with whoever opens more of them.
+#[derive(Debug, Clone, Default)]
+pub struct OwnSessions(Arc<Mutex<BTreeSet<u64>>>);
+
+impl OwnSessions {
+    /// Adds further ones.
+    pub fn add(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(numbers);
+    }
+
+    /// All of them, also those that ended.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<u64> {
+        let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.iter().copied().collect()
+    }
 }
 
 impl Settings {
@@ -132,6 +163,9 @@ impl Settings {
 /// `lock_wait_timeout` of the holding session: the smallest that servers take.
 const LOCK_WAIT_SECONDS: u64 = 1;
 
+/// What a run wrote down, for whoever has to say it when the attempt is gone.
+pub type SharedFacts = Arc<Mutex<Facts>>;
+
 /// The sessions and watchers of one attempt, as the engine's port.
 pub struct SwitchServers {
     inner: Arc<Inner>,
@@ -139,7 +173,7 @@ pub struct SwitchServers {
 
 struct Inner {
     settings: Settings,
-    facts: Mutex<Facts>,
+    facts: SharedFacts,
     /// Accounts of blue that write through read-only.
     privileged: Vec<PrivilegedAccount>,
     sessions: Sessions,
@@ -188,7 +222,7 @@ impl SwitchServers {
         };
         let inner = Arc::new(Inner {
             settings,
-            facts: Mutex::new(facts),
+            facts: Arc::new(Mutex::new(facts)),
             privileged,
             sessions,
             clocks,
@@ -218,10 +252,10 @@ impl SwitchServers {
         })
     }
 
-    /// What the run wrote down.
+    /// What the run wrote down, shared: it outlives the attempt's sessions.
     #[must_use]
-    pub fn facts(&self) -> Facts {
-        self.inner.facts().clone()
+    pub fn facts(&self) -> SharedFacts {
+        Arc::clone(&self.inner.facts)
     }
 }
 

@@ -28,6 +28,17 @@ fn statement(caps: &Capabilities, in_time: &str) -> String {
     }
 }
 
+/// Shuts the flag that opened although the other one came late.
+fn shut_other_flag(caps: &Capabilities) -> String {
+    let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
+    let flag = if caps.super_read_only {
+        "super_read_only"
+    } else {
+        "read_only"
+    };
+    format!("SET {scope} {flag} = 1")
+}
+
 /// Opens green in time and answers what its flags are then.
 pub(super) fn batch(caps: &Capabilities, in_time: &str) -> String {
     format!(
@@ -91,8 +102,10 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         (Some(0), shut) => {
             if shut == Some(0) {
                 // One of two flags opened and the other came late. Nobody writes; both are shut again.
-                let shut = "SET PERSIST super_read_only = 1";
-                session.run("shut green's other flag", shut, terms.budget).await?;
+                let shut = shut_other_flag(caps);
+                session
+                    .run("shut green's other flag", &shut, terms.budget)
+                    .await?;
             }
             refused(
                 WhyKind::DeadlineMissed,
@@ -271,4 +284,23 @@ pub(super) async fn reopen(inner: &Inner, terms: Terms) -> Result<Answer, Server
     let mut green = inner.control(Side::Green, budget).await?;
     green.run("open green again", statement, budget).await?;
     done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::capabilities::tests::known;
+
+    #[test]
+    fn a_flag_is_shut_in_the_scope_that_the_server_has() {
+        let mut caps = known("mysql-9.7");
+        assert_eq!(shut_other_flag(&caps), "SET PERSIST super_read_only = 1");
+        // As 5.7: two flags and no SET PERSIST.
+        caps.persist = false;
+        assert_eq!(shut_other_flag(&caps), "SET GLOBAL super_read_only = 1");
+        assert_eq!(
+            shut_other_flag(&known("mariadb-11.8")),
+            "SET GLOBAL read_only = 1"
+        );
+    }
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Inner, done, facts, sessions};
+use super::{Inner, done, facts, refused, sessions};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::survey::privileged;
+use crate::domain::grants::knows_account_lock;
 use crate::domain::guardrails::facts::PrivilegedAccount;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
-use crate::domain::outcome::Debt;
+use crate::domain::outcome::{Debt, WhyKind};
 use crate::domain::step::Step;
 use crate::engine::ports::Terms;
 
@@ -59,6 +60,16 @@ pub(super) fn to_lock(privileged: &[PrivilegedAccount]) -> Vec<String> {
 pub(super) async fn quiet(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let budget = terms.budget;
     if inner.settings.end_privileged {
+        let version = &inner.settings.blue.caps.version;
+        if !to_lock(&inner.privileged).is_empty() && !knows_account_lock(version) {
+            return refused(
+                WhyKind::Refused,
+                format!(
+                    "{version} cannot lock accounts, so `switch.privileged_sessions: end` cannot keep those away that \
+                     write through read-only; set it to `refuse`"
+                ),
+            );
+        }
         lock_privileged(inner, budget).await?;
     }
     // What is put back stands in the run's row already: the facts were written when the sessions were opened.

@@ -161,13 +161,18 @@ pub(super) fn put_back_persisted(caps: &Capabilities, before: &Persisted) -> Str
     one("read_only", &before.read_only) + &one("super_read_only", &before.super_read_only)
 }
 
+/// Seals without a condition: only for a blue whose green serves.
+pub(super) fn seal_again(caps: &Capabilities) -> String {
+    let (scope, flag) = flag(caps);
+    format!("SET {scope} {flag} = 1")
+}
+
 /// Green serves and blue came back writable: shut it, wherever the guard is.
 pub(super) async fn reseal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     guard::end(inner, terms).await?;
     let caps = &inner.settings.blue.caps;
-    let (scope, flag) = flag(caps);
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    let statement = format!("SET {scope} {flag} = 1; SELECT {}", sealed_expression(caps));
+    let statement = format!("{}; SELECT {}", seal_again(caps), sealed_expression(caps));
     let sets = blue.batch("seal blue again", &statement, terms.budget).await?;
     drop(sets);
     done()

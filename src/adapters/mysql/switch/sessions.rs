@@ -12,7 +12,7 @@ use super::{Facts, Inner, OpenError, Server, Settings, facts};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
-use crate::adapters::mysql::{quote, sql};
+use crate::adapters::mysql::{identity, quote, sql};
 use crate::domain::ids::{RunId, Side};
 
 /// The named lock that a run holds on both servers.
@@ -98,14 +98,17 @@ pub(super) async fn open(
     role: &'static str,
     budget: Duration,
 ) -> Result<Session, ServerError> {
-    match Session::open(&server.target, &purpose(run, role), budget).await {
+    let mut session = match Session::open(&server.target, &purpose(run, role), budget).await {
         // Connections used up: the spare address is there for just that.
         Err(e) if matches!(e.cause, Cause::Unreachable(_)) => match &server.target.spare_address {
             Some(spare) => Session::open_at(&server.target, spare, &purpose(run, role), budget).await,
             None => Err(e),
         },
         other => other,
-    }
+    }?;
+    // A name may have been moved since the gates were asked.
+    identity::expect(&mut session, server, budget).await?;
+    Ok(session)
 }
 
 impl Sessions {

@@ -49,6 +49,37 @@ fn plugin_gone(account: &Account, words: &AccountWords) -> String {
     }
 }
 
+/// How to give rights that are missing: the statements, where every name in them may stand without quoting rules.
+fn give(account: &Account, missing: &[&String]) -> String {
+    let plain = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.*$% ".contains(c))
+    };
+    let to = if account.role && account.host.is_empty() {
+        account.user.clone()
+    } else {
+        format!("'{}'@'{}'", account.user, account.host)
+    };
+    let show = format!("SHOW GRANTS FOR {to} on blue prints all statements");
+    if !plain(&account.user) || !plain(&account.host) {
+        return show;
+    }
+    let statements: Vec<String> = missing
+        .iter()
+        .filter(|right| plain(&right.replace(": ", " ")) && !right.ends_with("GRANT OPTION"))
+        .filter_map(|right| right.split_once(": "))
+        .take(5)
+        .map(|(object, privilege)| format!("GRANT {privilege} ON {object} TO {to}"))
+        .collect();
+    if statements.is_empty() {
+        return show;
+    }
+    format!(
+        "on green, with sql_log_bin = 0: {}; {show}",
+        statements.join("; ")
+    )
+}
+
 /// Accounts, roles, grants and plugins.
 pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::ACCOUNTS_DIFF, survey.scope);
@@ -129,7 +160,7 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
                     sample(&missing)
                 ),
                 "what it may do on blue",
-                format!("SHOW GRANTS FOR {name} on blue prints the statements"),
+                give(account, &missing),
             );
         }
         unknown_rights.extend(

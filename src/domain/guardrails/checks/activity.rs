@@ -1,11 +1,13 @@
 //! `long-transactions`, `long-statements`, `ddl-in-flight`, `xa-prepared`, `backup-running`, `other-automation`: what
 //! goes on right now.
 
+use super::rights::first_hold;
 use super::{ASK_AGAIN, family, leading_words, masked, millis, sample, written, written_ms};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::facts::{SessionFact, SessionKind, TableFact};
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
+use crate::domain::machine::HoldKind;
 use crate::domain::server::Family;
 
 const READ_SESSIONS: &str = "grant PROCESS to bleen's account";
@@ -212,6 +214,7 @@ pub fn xa_prepared(survey: &Survey) -> Vec<Finding> {
             );
         }
     }
+    xa_in_use(&mut found, survey);
     if let Some(prepared) = survey.green.xa_prepared.value()
         && !prepared.is_empty()
     {
@@ -227,6 +230,32 @@ pub fn xa_prepared(survey: &Survey) -> Vec<Finding> {
         );
     }
     found.done()
+}
+
+/// Only the global read lock keeps a later XA PREPARE out; its commit would go through the seal.
+fn xa_in_use(found: &mut Findings, survey: &Survey) {
+    let by_rights = || {
+        let version = &survey.blue.identity.value()?.version;
+        Some(first_hold(survey.blue.rights.value()?, version).0)
+    };
+    let Some(hold @ (HoldKind::Tables | HoldKind::Refuse)) = survey.limits.hold.or_else(by_rights) else {
+        return;
+    };
+    let Some(counters) = found.need(Side::Blue, &survey.blue.status, ASK_AGAIN) else {
+        return;
+    };
+    let used: u64 = ["com_xa_start", "com_xa_prepare"]
+        .iter()
+        .filter_map(|name| counters.get(*name)?.parse::<u64>().ok())
+        .sum();
+    if used > 0 {
+        found.stop(
+            Side::Blue,
+            format!("XA is in use on blue ({used} XA START and XA PREPARE since its start), and the hold is `{}`", hold.as_str()),
+            "no XA, or the hold `lock`",
+            "hold by `lock` (RELOAD on blue): the others cannot keep an XA PREPARE out between the fence and the seal",
+        );
+    }
 }
 
 /// Programs that copy a server.

@@ -351,15 +351,7 @@ pub fn errant(survey: &Survey) -> Vec<Finding> {
                 binlog_state: theirs, ..
             },
         ) => {
-            let foreign: Vec<String> = own
-                .iter()
-                .filter(|(domain, server, n)| {
-                    !theirs
-                        .iter()
-                        .any(|(d, s, m)| (d, s) == (domain, server) && m >= n)
-                })
-                .map(|(d, s, n)| format!("{d}-{s}-{n}"))
-                .collect();
+            let foreign = mariadb_errant(own, theirs);
             if foreign.is_empty() {
                 found.ok(follower, format!("{follower} executed nothing of its own"));
             } else {
@@ -378,6 +370,37 @@ pub fn errant(survey: &Survey) -> Vec<Finding> {
         _ => without_gtids(&mut found, survey, follower),
     }
     found.done()
+}
+
+/// What `own` went beyond `theirs` in, as GTIDs.
+fn mariadb_errant(own: &[(u32, u32, u64)], theirs: &[(u32, u32, u64)]) -> Vec<String> {
+    own.iter()
+        .filter(|(domain, server, n)| {
+            !theirs
+                .iter()
+                .any(|(d, s, m)| (d, s) == (domain, server) && m >= n)
+        })
+        .map(|(d, s, n)| format!("{d}-{s}-{n}"))
+        .collect()
+}
+
+/// Whether it is certain that a side executed nothing that the other did not.
+pub(super) fn has_nothing_of_its_own(survey: &Survey, side: Side) -> bool {
+    let positions = |side: Side| survey.side(side).positions.value();
+    match (positions(side), positions(side.other())) {
+        (Some(Positions::MySql { executed: own, .. }), Some(Positions::MySql { executed: theirs, .. })) => {
+            theirs.contains(own)
+        }
+        (
+            Some(Positions::MariaDb {
+                binlog_state: own, ..
+            }),
+            Some(Positions::MariaDb {
+                binlog_state: theirs, ..
+            }),
+        ) => mariadb_errant(own, theirs).is_empty(),
+        _ => false,
+    }
 }
 
 fn mysql_errant(found: &mut Findings, survey: &Survey, follower: Side, own: &GtidSet, theirs: &GtidSet) {

@@ -108,6 +108,12 @@ pub fn event_scheduler(survey: &Survey) -> Vec<Finding> {
     found.done()
 }
 
+/// Whether green keeps a setting over a restart by itself.
+fn can_persist(survey: &Survey) -> bool {
+    let identity = survey.green.identity.value();
+    identity.is_some_and(|i| i.version.is_mysql_from((8, 0, 0)))
+}
+
 fn after(
     found: &mut Findings,
     survey: &Survey,
@@ -127,14 +133,8 @@ fn after(
             "SET GLOBAL event_scheduler = OFF on blue",
         );
     }
-    let Some(planned) = &survey.plan.events_on_blue else {
-        found.not_known(
-            Side::Green,
-            "which events blue ran before the switch is not known",
-            "see the run's journal, or bleen's table of values on green",
-        );
-        return;
-    };
+    // Quieting blue stops its scheduler and leaves its events as they are.
+    let planned = survey.plan.events_on_blue.as_ref().unwrap_or(blue_enabled);
     let missing: Vec<&String> = planned.difference(green_enabled).collect();
     if !missing.is_empty() {
         found.stop(
@@ -159,7 +159,16 @@ fn after(
             "ALTER EVENT … DISABLE on green",
         );
     }
-    if !planned.is_empty() && on_green != "ON" {
+    let to_run = !planned.is_empty() && survey.plan.scheduler_ran != Some(false);
+    if to_run && on_green == "ON" && !can_persist(survey) {
+        found.warn(
+            Side::Green,
+            "event_scheduler is ON on green now, and this version cannot persist it",
+            "ON after a restart, too",
+            "put `event_scheduler = ON` into green's option file before green restarts, and take it out of blue's",
+        );
+    }
+    if to_run && on_green != "ON" {
         found.stop(
             Side::Green,
             format!("event_scheduler is {on_green} on green"),

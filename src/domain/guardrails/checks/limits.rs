@@ -49,6 +49,7 @@ pub fn waiter_timeouts(survey: &Survey) -> Vec<Finding> {
         }
     }
     sessions_own(&mut found, survey, &limit);
+    room_to_queue(&mut found, survey);
     for account in survey.blue.accounts.value().into_iter().flatten() {
         if account.max_statement_ms > 0 && too_short(Duration::from_millis(account.max_statement_ms)) {
             found.stop(
@@ -70,6 +71,30 @@ pub fn waiter_timeouts(survey: &Survey) -> Vec<Finding> {
         );
     }
     found.done()
+}
+
+/// Whoever gives up waiting, or comes new, opens another connection while those that wait keep theirs.
+fn room_to_queue(found: &mut Findings, survey: &Survey) {
+    let Some(status) = found.need(Side::Blue, &survey.blue.status, ASK_AGAIN) else {
+        return;
+    };
+    let most = survey
+        .blue
+        .variables
+        .value()
+        .and_then(|names| number(names, "max_connections"));
+    let (Some(most), Some(used)) = (most, number(status, "threads_connected")) else {
+        return;
+    };
+    let spare = most.saturating_sub(used);
+    if spare < used.min(survey.limits.spare_connections.saturating_mul(10)) {
+        found.warn(
+            Side::Blue,
+            format!("{spare} of {most} connections are free for clients that come while {used} may wait"),
+            "one for each that waits",
+            "raise max_connections for the time of the switch, or shorten the deadline",
+        );
+    }
 }
 
 fn sessions_own(found: &mut Findings, survey: &Survey, limit: &str) {

@@ -87,7 +87,8 @@ fn written_ms(ms: u64) -> String {
 
 /// A statement's text without what its quotes hold (it may be a password or a person's name) and without line ends,
 /// cut to 120 characters.
-fn masked(text: &str) -> String {
+#[must_use]
+pub fn masked(text: &str) -> String {
     let mut out = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

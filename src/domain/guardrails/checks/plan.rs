@@ -1,6 +1,6 @@
 //! `query-proof`, `run-lock`, `deadline`: what the run knows by itself.
 
-use super::{sample, written};
+use super::{ASK_AGAIN, sample, written};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 
@@ -57,6 +57,18 @@ pub fn deadline(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::DEADLINE, survey.scope);
     let deadline = survey.limits.deadline;
     let remedy = "raise `switch.deadline`, or lower what the hold has to do";
+    for (side, facts) in survey.sides() {
+        if let Some(clock) = found.need(side, &facts.clock, ASK_AGAIN)
+            && !clock.sysdate_moves
+        {
+            found.stop(
+                side,
+                "sysdate_is_now is ON: SYSDATE() stands still within a statement",
+                "OFF: a statement that comes late refuses itself by SYSDATE()",
+                format!("start {side} without sysdate_is_now"),
+            );
+        }
+    }
     if let Some(pause) = survey.plan.last_drill.filter(|p| *p >= deadline) {
         found.stop(
             None,

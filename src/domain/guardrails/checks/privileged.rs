@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::sample;
+use crate::domain::grants::knows_account_lock;
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
@@ -20,6 +21,23 @@ pub fn privileged_writers(survey: &Survey) -> Vec<Finding> {
         return found.done();
     }
     let ends = survey.limits.end_privileged_sessions;
+    let to_lock = writers.accounts.iter().filter(|a| !a.own && !a.locked).count();
+    if let Some(who) = survey.blue.identity.value()
+        && ends
+        && to_lock > 0
+        && !knows_account_lock(&who.version)
+    {
+        found.stop(
+            Side::Blue,
+            format!(
+                "{} cannot lock accounts (ACCOUNT LOCK came with MySQL 5.7.6), and {to_lock} of them write through \
+                 read-only",
+                who.version
+            ),
+            "accounts that can be locked for `switch.privileged_sessions: end`",
+            "set `switch.privileged_sessions: refuse` and keep these accounts away, or take SUPER from them",
+        );
+    }
     let with_sessions: BTreeSet<&str> = writers.sessions.iter().map(|s| s.user.as_str()).collect();
     // bleen's heartbeat and its other sessions use its own account. Which of them are of this run the fence knows; a
     // session of an earlier run is ended before the guard is armed.

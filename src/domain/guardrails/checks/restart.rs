@@ -32,16 +32,18 @@ fn one_side(found: &mut Findings, scope: Scope, side: Side, facts: &ServerFacts,
          switch; else a {side} that crashes at the wrong moment comes back writable beside the other side"
     );
     if who.version.is_mysql_from((8, 0, 0)) {
-        if names
+        let thrown_away = names
             .get("persisted_globals_load")
-            .is_some_and(|v| v.eq_ignore_ascii_case("OFF") || v == "0")
-        {
+            .is_some_and(|v| v.eq_ignore_ascii_case("OFF") || v == "0");
+        if thrown_away {
             found.stop(
                 side,
                 "persisted_globals_load is OFF: what is set with SET PERSIST is thrown away at a restart",
                 limit,
                 format!("start {side} with persisted_globals_load = ON, or {in_file}"),
             );
+        } else if scope == Scope::After {
+            persisted_after(found, side, facts, limit);
         } else if side == Side::Green && scope == Scope::Hold {
             green_at_the_hold(found, facts, limit, is_on(names, "super_read_only"));
         } else {
@@ -49,20 +51,86 @@ fn one_side(found: &mut Findings, scope: Scope, side: Side, facts: &ServerFacts,
         }
         return;
     }
+    if scope == Scope::After {
+        from_files_after(found, side, looked_up, &in_file);
+        return;
+    }
     match looked_up {
         Known::Known(true) => found.ok(side, "its option file starts it read-only"),
         Known::Known(false) => found.stop(side, "its option file starts it writable", limit, in_file),
         Known::Unknown(_) => match from_file(facts) {
             Some(true) => found.ok(side, "it was started read-only by its option file"),
-            _ => found.not_known(
+            _ => found.stop(
                 side,
                 format!(
                     "{} cannot persist read-only, and does not say what its option file holds",
                     who.version
                 ),
-                in_file,
+                limit,
+                format!(
+                    "{in_file}; then waive this guardrail with that as the reason: only you can see the file"
+                ),
             ),
         },
+    }
+}
+
+/// After the switch it is blue that must come back read-only, and green that must not.
+fn persisted_after(found: &mut Findings, side: Side, facts: &ServerFacts, limit: &str) {
+    let how = format!("grant SELECT on performance_schema.* to bleen's account on {side}");
+    let Some(start_up) = found.need(side, &facts.start_up, &how) else {
+        return;
+    };
+    let comes_back = comes_back_with(start_up, "super_read_only") || comes_back_with(start_up, "read_only");
+    match (side, comes_back) {
+        (Side::Blue, true) => found.ok(side, "read-only is kept over a restart"),
+        (Side::Green, false) => found.ok(side, "it comes back writable after a restart"),
+        (Side::Blue, false) => found.stop(
+            side,
+            "blue is sealed now, and would come back writable",
+            limit,
+            "SET PERSIST super_read_only = ON on blue",
+        ),
+        (Side::Green, true) => found.stop(
+            side,
+            "green is open now, and would come back read-only after a restart",
+            "writable after a restart",
+            "SET PERSIST super_read_only = OFF, PERSIST read_only = OFF on green",
+        ),
+    }
+}
+
+/// The same where only the option files say it.
+fn from_files_after(found: &mut Findings, side: Side, looked_up: &Known<bool>, in_file: &str) {
+    let writable = "writable after a restart";
+    let take_out = "take `read_only` and `super_read_only` out of green's option file before green restarts";
+    match (side, looked_up) {
+        (Side::Blue, Known::Known(true)) => found.ok(side, "its option file starts it read-only"),
+        (Side::Green, Known::Known(false)) => found.ok(side, "its option file starts it writable"),
+        (Side::Blue, Known::Known(false)) => found.stop(
+            side,
+            "its option file starts it writable",
+            "read-only after a restart",
+            in_file,
+        ),
+        (Side::Green, Known::Known(true)) => found.stop(
+            side,
+            "its option file starts it read-only: the side that serves would refuse writes",
+            writable,
+            take_out,
+        ),
+        (Side::Blue, Known::Unknown(_)) => found.warn(
+            side,
+            "the seal is not kept over a restart by this version; only its option file can",
+            "read-only after a restart",
+            "put `read_only = ON` into blue's option file before blue restarts: it stands beside a green that serves",
+        ),
+        (Side::Green, Known::Unknown(_)) => found.warn(
+            side,
+            "green serves, and its option file may still start it read-only",
+            writable,
+            take_out,
+        ),
     }
 }
 
@@ -87,7 +155,7 @@ fn green_at_the_hold(found: &mut Findings, facts: &ServerFacts, limit: &str, on_
             "ON",
             "run `bleen prepare` again",
         );
-    } else if comes_back_read_only(start_up) {
+    } else if comes_back_with(start_up, "super_read_only") {
         found.ok(Side::Green, "read-only is kept over a restart");
     } else {
         found.stop(
@@ -99,21 +167,19 @@ fn green_at_the_hold(found: &mut Findings, facts: &ServerFacts, limit: &str, on_
     }
 }
 
-fn comes_back_read_only(start_up: &StartUp) -> bool {
-    let kept = |name: &str| {
-        let persisted = start_up
-            .persisted
-            .get(name)
-            .map(|v| matches!(v.to_ascii_uppercase().as_str(), "ON" | "1"));
-        // What is persisted wins over the option file at the next start.
-        persisted.unwrap_or_else(|| {
-            start_up.origin.get(name).is_some_and(|o| {
-                matches!(
-                    o.to_ascii_uppercase().as_str(),
-                    "GLOBAL" | "SERVER" | "EXPLICIT" | "EXTRA" | "USER" | "LOGIN" | "COMMAND_LINE"
-                )
-            })
+/// Whether a flag is ON after a restart.
+fn comes_back_with(start_up: &StartUp, flag: &str) -> bool {
+    let persisted = start_up
+        .persisted
+        .get(flag)
+        .map(|v| matches!(v.to_ascii_uppercase().as_str(), "ON" | "1"));
+    // What is persisted wins over the option file at the next start.
+    persisted.unwrap_or_else(|| {
+        start_up.origin.get(flag).is_some_and(|o| {
+            matches!(
+                o.to_ascii_uppercase().as_str(),
+                "GLOBAL" | "SERVER" | "EXPLICIT" | "EXTRA" | "USER" | "LOGIN" | "COMMAND_LINE"
+            )
         })
-    };
-    kept("super_read_only")
+    })
 }

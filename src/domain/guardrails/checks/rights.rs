@@ -6,10 +6,37 @@ use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::facts::Rights;
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
+use crate::domain::machine::HoldKind;
 use crate::domain::server::{Family, Version};
 
-/// Rights that only a way of holding needs which is not the first choice.
-const SECOND_CHOICE: &[&str] = &["LOCK TABLES"];
+/// Rights of which one is enough where the playbook leaves the way to hold open.
+const HOLDS: &[&str] = &["RELOAD", "LOCK TABLES"];
+
+/// The first way to hold that the account's rights on blue allow, with the reason.
+#[must_use]
+pub fn first_hold(own: &Rights, version: &Version) -> (HoldKind, &'static str) {
+    let may = |privilege| {
+        let right = Right {
+            privilege,
+            scope: Scope::Everything,
+            needed_for: "",
+        };
+        has(own, version, &right)
+    };
+    if may("RELOAD") {
+        (HoldKind::Lock, "the first choice: the account has RELOAD on blue")
+    } else if may("LOCK TABLES") {
+        (
+            HoldKind::Tables,
+            "because the account has LOCK TABLES on blue but not RELOAD, which `lock` needs",
+        )
+    } else {
+        (
+            HoldKind::Refuse,
+            "because the account has neither RELOAD nor LOCK TABLES on blue; writers are refused, not held",
+        )
+    }
+}
 
 /// Other rights that are as good on this server as the one that bleen would grant.
 fn as_good(privilege: &str, version: &Version) -> &'static [&'static str] {
@@ -40,6 +67,7 @@ pub fn privileges(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::PRIVILEGES, survey.scope);
     let wishes = Wishes {
         locks_accounts: survey.limits.end_privileged_sessions,
+        hold: survey.limits.hold,
     };
     for (side, facts) in survey.sides() {
         let Some(who) = identity(&mut found, side, facts) else {
@@ -70,7 +98,11 @@ pub fn privileges(survey: &Survey) -> Vec<Finding> {
                 right.privilege,
                 account_text(&own.account)
             );
-            if SECOND_CHOICE.contains(&right.privilege) {
+            let other_way =
+                side == Side::Blue && survey.limits.hold.is_none() && HOLDS.contains(&right.privilege);
+            if other_way {
+                let (hold, why) = first_hold(own, &who.version);
+                let seen = format!("{seen}; the hold is `{}` {why}", hold.as_str());
                 found.warn(side, seen, right.privilege, remedy);
             } else {
                 found.stop(side, seen, right.privilege, remedy);

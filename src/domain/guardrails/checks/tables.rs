@@ -145,13 +145,17 @@ pub fn auto_increment(survey: &Survey) -> Vec<Finding> {
     }
     if !behind.is_empty() {
         let seen = format!("the next generated key is smaller on green: {}", sample(&behind));
-        if survey.scope == Scope::After {
-            found.stop(
+        let remedy = "ALTER TABLE … AUTO_INCREMENT = … on green before the next insert reuses a key";
+        if survey.scope == Scope::After && super::binlog::has_nothing_of_its_own(survey, Side::Blue) {
+            // With the same transactions on both sides, blue only gave these keys to writers that it then refused.
+            found.warn(
                 Side::Green,
-                seen,
+                format!("{seen}; blue gave these keys to transactions that did not commit"),
                 "at least blue's",
-                "ALTER TABLE … AUTO_INCREMENT = … on green before the next insert reuses a key",
+                format!("if such a key was shown to anybody: {remedy}"),
             );
+        } else if survey.scope == Scope::After {
+            found.stop(Side::Green, seen, "at least blue's", remedy);
         } else {
             found.warn(
                 Side::Green,

@@ -121,4 +121,6 @@ pub struct ClockFact {
     pub offset_ms: i64,
     /// Half the round trip in milliseconds: the offset may be off by as much.
     pub off_by_ms: i64,
+    /// Whether `SYSDATE()` goes on within a statement; not where the server was started with `sysdate_is_now`.
+    pub sysdate_moves: bool,
 }

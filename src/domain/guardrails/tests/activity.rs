@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::guardrails::facts::{
     PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, TransactionFact,
 };
+use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -142,6 +143,18 @@ pub(super) fn cases() -> Vec<Case> {
         stop(MySql, Doctor, Id::XA_PREPARED, "1 prepared", |s| {
             s.blue.xa_prepared = Known::Known(vec!["`a`".into()])
         }),
+        stop(MySql, Doctor, Id::XA_PREPARED, "the hold is `refuse`", |s| {
+            s.limits.hold = Some(HoldKind::Refuse);
+            if let Known::Known(counters) = &mut s.blue.status {
+                counters.insert("com_xa_prepare".into(), "3".into());
+            }
+        }),
+        fine(MySql, Hold, Id::XA_PREPARED, |s| {
+            // The global read lock keeps them out.
+            if let Known::Known(counters) = &mut s.blue.status {
+                counters.insert("com_xa_prepare".into(), "3".into());
+            }
+        }),
         warn(MySql, Hold, Id::XA_PREPARED, "1 prepared", |s| {
             s.green.xa_prepared = Known::Known(vec!["`a`".into()])
         }),
@@ -264,6 +277,14 @@ pub(super) fn cases() -> Vec<Case> {
             if let Known::Known(events) = &mut s.blue.events {
                 events[0].enabled = true;
             }
+        }),
+        warn(MariaDb, After, Id::EVENT_SCHEDULER, "cannot persist it", |s| {
+            s.plan.scheduler_ran = Some(true);
+        }),
+        fine(MySql, After, Id::EVENT_SCHEDULER, |s| {
+            // It did not run on blue either.
+            s.plan.scheduler_ran = Some(false);
+            setting(&mut s.green, "event_scheduler", "OFF");
         }),
         fine(MariaDb, Hold, Id::BACKUP_RUNNING, |s| {
             runs(s, 1, "SELECT SQL_NO_CACHE a FROM t")

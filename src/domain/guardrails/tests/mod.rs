@@ -221,6 +221,7 @@ fn server(side: Side, family: Family) -> ServerFacts {
             ..Schema::default()
         }),
         clock: Known::Known(ClockFact {
+            sysdate_moves: true,
             offset_ms: 5,
             off_by_ms: 1,
         }),
@@ -263,6 +264,10 @@ pub(super) fn healthy(family: Family, scope: Scope) -> Survey {
             }
         }
         setting(&mut green, "event_scheduler", "ON");
+        green.start_up = Known::Known(StartUp {
+            persisted: names(&[("super_read_only", "OFF"), ("read_only", "OFF")]),
+            origin: names(&[("read_only", "PERSISTED")]),
+        });
     }
     if family == Family::MariaDb {
         // It was started read-only and opened by hand; its option file was looked up.
@@ -290,7 +295,9 @@ pub(super) fn healthy(family: Family, scope: Scope) -> Survey {
             gate_queries: Known::Known(vec![("orders".into(), None)]),
             run_lock: Known::Known(None),
             events_on_blue: Some(BTreeSet::from(["shop.tick".to_owned()])),
-            starts_read_only: (Known::Known(true), Known::Known(true)),
+            starts_read_only: (Known::Known(true), Known::Known(scope != Scope::After)),
+            // One that cannot persist would have to be told of its option file.
+            scheduler_ran: Some(family == Family::MySql),
             ..PlanFacts::default()
         },
     }

@@ -48,8 +48,12 @@ pub(super) fn cases() -> Vec<Case> {
                 schema(&mut s.green).tables[0].auto_increment = Some(900);
             },
         ),
+        warn(MySql, After, Id::AUTO_INCREMENT, "did not commit", |s| {
+            schema(&mut s.green).tables[0].auto_increment = Some(900);
+        }),
         stop(MySql, After, Id::AUTO_INCREMENT, "900 on green", |s| {
             schema(&mut s.green).tables[0].auto_increment = Some(900);
+            s.green.positions = Known::default();
         }),
         stop(MySql, Doctor, Id::AUTO_INCREMENT, "95 %", |s| {
             schema(&mut s.blue).tables[0].auto_increment = Some(2_050_000_000);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::guardrails::facts::ReplicaFact;
+use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -77,6 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
         fine(MySql, Doctor, Id::VERSION_PATH, |s| version(&mut s.blue, "8.4.3")),
         stop(MySql, Doctor, Id::CLOCK, "2s apart", |s| {
             s.green.clock = Known::Known(ClockFact {
+                sysdate_moves: true,
                 offset_ms: 2_005,
                 off_by_ms: 1,
             });
@@ -84,6 +86,7 @@ pub(super) fn cases() -> Vec<Case> {
         fine(MySql, Doctor, Id::CLOCK, |s| {
             // Apart by no more than it may be off.
             s.green.clock = Known::Known(ClockFact {
+                sysdate_moves: true,
                 offset_ms: 1_500,
                 off_by_ms: 700,
             });
@@ -95,6 +98,7 @@ pub(super) fn cases() -> Vec<Case> {
             "lacks RELOAD, needed for: the hold",
             |s| {
                 let all = "GRANT PROCESS, SELECT ON *.* TO `bleen`@`%`";
+                s.limits.hold = Some(HoldKind::Lock);
                 s.blue.rights = Known::Known(Rights::parse("bleen@%", &[all.to_owned()]));
             },
         ),
@@ -113,6 +117,15 @@ pub(super) fn cases() -> Vec<Case> {
             setting(&mut s.blue, "sql_mode", "NO_AUTO_CREATE_USER,STRICT_TRANS_TABLES");
             setting(&mut s.green, "max_allowed_packet", "999999999");
         }),
+        warn(
+            MySql,
+            Doctor,
+            Id::WAITER_TIMEOUTS,
+            "11 of 31 connections are free",
+            |s| {
+                setting(&mut s.blue, "max_connections", "31");
+            },
+        ),
         stop(MySql, Hold, Id::WAITER_TIMEOUTS, "lock_wait_timeout is 5s", |s| {
             setting(&mut s.blue, "lock_wait_timeout", "5");
         }),
@@ -197,6 +210,11 @@ pub(super) fn cases() -> Vec<Case> {
         stop(MySql, Doctor, Id::DEADLINE, "paused for 12s", |s| {
             s.plan.last_drill = Some(Duration::from_secs(12));
         }),
+        stop(MariaDb, Doctor, Id::DEADLINE, "sysdate_is_now", |s| {
+            if let Known::Known(clock) = &mut s.green.clock {
+                clock.sysdate_moves = false;
+            }
+        }),
         stop(MySql, Hold, Id::DEADLINE, "re-proving", |s| {
             s.plan.reprove = Some(Duration::from_secs(10))
         }),
@@ -237,6 +255,30 @@ pub(super) fn cases() -> Vec<Case> {
         stop(MariaDb, Doctor, Id::RESTART_WRITABLE, "starts it writable", |s| {
             s.plan.starts_read_only.0 = Known::Known(false);
         }),
+        stop(MariaDb, After, Id::RESTART_WRITABLE, "starts it read-only", |s| {
+            s.plan.starts_read_only.1 = Known::Known(true);
+        }),
+        warn(
+            MariaDb,
+            After,
+            Id::RESTART_WRITABLE,
+            "not kept over a restart",
+            |s| {
+                s.plan.starts_read_only = (Known::default(), Known::default());
+            },
+        ),
+        stop(
+            MySql,
+            After,
+            Id::RESTART_WRITABLE,
+            "would come back writable",
+            |s| {
+                s.blue.start_up = Known::Known(StartUp::default());
+            },
+        ),
+        stop(MySql, After, Id::RESTART_WRITABLE, "come back read-only", |s| {
+            s.green.start_up = s.blue.start_up.clone();
+        }),
         stop(
             MySql,
             Doctor,
@@ -272,8 +314,9 @@ fn what_a_mariadb_option_file_holds_is_not_known() {
     let mut survey = healthy(MariaDb, Doctor);
     survey.plan.starts_read_only = (Known::default(), Known::default());
     let (worst, findings) = verdict(&survey, Id::RESTART_WRITABLE);
-    // Green was started read-only by its file; blue is open now, whatever its file says.
-    assert_eq!(worst, Severity::NotKnown);
+    // Green was started read-only by its file; blue is open now, whatever its file says: only a person can see that, so
+    // it stops until somebody says so.
+    assert_eq!(worst, Severity::Stop);
     assert_eq!(
         findings.iter().filter(|f| f.severity == Severity::Ok).count(),
         1,
