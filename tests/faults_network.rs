@@ -218,14 +218,8 @@ async fn answers(kind: Kind) {
         swallowed(&wired, Side::Blue, hold, Then::Hang, RELEASED).await;
         swallowed(&wired, Side::Blue, kind.seal(), Then::Cut, ROLLED_BACK).await;
         swallowed(&wired, Side::Blue, kind.seal(), Then::Hang, OPENED).await;
-        swallowed(
-            &wired,
-            Side::Blue,
-            "control */ KILL CONNECTION",
-            Then::Cut,
-            ROLLED_BACK,
-        )
-        .await;
+        let look = "GET_LOCK('bleen.guard'";
+        swallowed(&wired, Side::Blue, look, Then::Cut, ROLLED_BACK).await;
         // Promoted all the same: read again, and finished.
         swallowed(&wired, Side::Green, "read_only = IF(", Then::Cut, SWITCHED).await;
     };
@@ -234,6 +228,10 @@ async fn answers(kind: Kind) {
         swallowed(&wired, Side::Blue, "UNLOCK TABLES", Then::Cut, SWITCHED).await;
         let wired = Wired::new(kind).await;
         swallowed(&wired, Side::Green, "read_only = IF(", Then::Hang, SWITCHED).await;
+        // That the guard is gone is seen by another session than the one that ordered it.
+        let wired = Wired::new(kind).await;
+        let order = "control */ KILL CONNECTION";
+        swallowed(&wired, Side::Blue, order, Then::Cut, SWITCHED).await;
     };
     tokio::join!(back, release);
 }

@@ -107,8 +107,7 @@ async fn log_of(state: State, refuses: Option<&'static str>, promoted: bool) -> 
         &events,
     )
     .await;
-    let log = log.lock().unwrap().clone();
-    log
+    log.lock().unwrap().clone()
 }
 
 fn resuming() -> State {

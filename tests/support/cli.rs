@@ -126,6 +126,9 @@ impl Operator {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Whoever started the tests may end before them: then the system wakes every frozen process of their group
+            // (SIGHUP and SIGCONT to an orphaned group). A group of its own hears of that only when the test ends.
+            .process_group(0)
             .kill_on_drop(true);
         command
     }
