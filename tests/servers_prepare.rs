@@ -14,6 +14,7 @@ use bleen::adapters::mysql::prepare::{Preparation, Request};
 use bleen::adapters::mysql::relax;
 use bleen::adapters::mysql::replication::{follow, status};
 use bleen::adapters::mysql::session::Tls;
+use bleen::adapters::mysql::switch::RunLock;
 use bleen::domain::capabilities::Capabilities;
 use bleen::domain::ids::{RunId, Side};
 use bleen::engine::prepare::{Limits, Prepared, Preparing, Why, prepare};
@@ -340,6 +341,68 @@ async fn cancelling_puts_everything_back() {
         fingerprint(&pair, Side::Green).await,
     );
     assert_eq!(before, after);
+}
+
+/// One that was frozen while it waited and comes back when another bleen may have taken the pair: it puts nothing back.
+/// What it changed is recorded, and whoever has the pair can put it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_put_back_without_the_run_lock() {
+    for kind in [ServerKind::MySql97, ServerKind::MariaDb118] {
+        let pair = SandboxPair::start(kind, kind, &PairOptions::default())
+            .await
+            .unwrap();
+        let before = (
+            fingerprint(&pair, Side::Blue).await,
+            fingerprint(&pair, Side::Green).await,
+        );
+        let (blue, green) = (server(&pair, Side::Blue).await, server(&pair, Side::Green).await);
+        let request = request(&pair);
+        let lock = RunLock::take(&blue, &green, &request.run, BUDGET).await.unwrap();
+        let held = lock.held();
+        let cancel = CancellationToken::new();
+        let (looked, mut second_look) = tokio::sync::mpsc::unbounded_channel();
+        let on_wait = Box::new(move |_: &_, _| {
+            // A closed end has had its second look already.
+            let _ = looked.send(());
+        });
+        let token = cancel.clone();
+        tokio::spawn(async move {
+            second_look.recv().await;
+            second_look.recv().await;
+            lock.give_up().await;
+            token.cancel();
+        });
+        let mut preparation = Preparation::new(request, Box::new(|_| Ok(())), on_wait).only_while(held);
+        let patient = Limits {
+            observe: Duration::from_secs(50),
+            ..limits()
+        };
+        let ended = prepare(&mut preparation, &patient, &cancel).await;
+        let Prepared::Undone {
+            why: Why::Cancelled,
+            left,
+            ..
+        } = &ended
+        else {
+            panic!("{ended:?}")
+        };
+        assert!(
+            !left.is_empty() && left.iter().all(|(_, why)| why.to_string().contains("run lock")),
+            "{left:?}"
+        );
+        let mut on_blue = session(&pair, Side::Blue).await;
+        let open = own_schema::open_undos(&mut on_blue, None, BUDGET).await.unwrap();
+        let open = open.unwrap();
+        assert_eq!(open.len(), left.len(), "{open:?}");
+
+        let (mut later, _) = self::preparation(self::request(&pair));
+        assert!(later.put_back(open, BUDGET).await.is_empty());
+        let after = (
+            fingerprint(&pair, Side::Blue).await,
+            fingerprint(&pair, Side::Green).await,
+        );
+        assert_eq!(before, after);
+    }
 }
 
 /// Relaxed while it catches up, and as it was afterwards; the applier is never left standing.

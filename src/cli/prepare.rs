@@ -196,7 +196,7 @@ async fn locked(
         journal.append(&record, true).map_err(|e| e.to_string())
     });
     let on_wait = Box::new(move |sample: &LagSample, held: Duration| waits.wait(sample, held));
-    let mut preparation = Preparation::new(request, on_record, on_wait);
+    let mut preparation = Preparation::new(request, on_record, on_wait).only_while(lock.held());
     let limits = Limits {
         lag: playbook.lag.limit,
         observe: playbook.lag.observe,
@@ -211,7 +211,10 @@ async fn locked(
         tokio::select! {
             () = signals.stop.cancelled() => {}
             () = lock.lost.cancelled() => {
-                events.warn("the run lock is lost: another bleen may take the pair; what was changed is put back");
+                events.warn(
+                    "the run lock is lost: another bleen may take the pair, so nothing more is changed where it is not \
+                     ours; what was changed stands recorded on blue, and `bleen rollback` puts it back",
+                );
             }
         }
         watch.cancel();

@@ -17,6 +17,7 @@ use super::switch::{Done, start_journal};
 use super::{by_hand, playbook_file, reporting, resume};
 use crate::adapters::mysql::own_schema::{self, UndoRow};
 use crate::adapters::mysql::prepare::Preparation;
+use crate::adapters::mysql::switch::RunLock;
 use crate::adapters::{journal, targets};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::step::Step;
@@ -69,7 +70,7 @@ async fn rollback(playbook: &Playbook, global: &Global, events: &Events, at: At)
         pair: playbook.name.clone(),
     });
     let lock = take_lock(&pair, &run).await?;
-    let ended = locked(playbook, &runs, &mut pair, events, &signals, &run).await;
+    let ended = locked(playbook, &runs, &mut pair, events, &signals, (&run, &lock)).await;
     lock.give_up().await;
     ended
 }
@@ -80,7 +81,7 @@ async fn locked(
     pair: &mut Pair,
     events: &Events,
     signals: &Signals,
-    run: &RunId,
+    (run, lock): (&RunId, &RunLock),
 ) -> Result<Done, CliError> {
     if let Some(by) = switched_by(pair).await? {
         return Ok(Done {
@@ -130,7 +131,7 @@ async fn locked(
         let record = Record::Undone { seq: row.seq };
         journal.append(&record, false).map_err(|e| e.to_string())
     });
-    let mut preparation = Preparation::new(request, on_record, Box::new(|_, _| ()));
+    let mut preparation = Preparation::new(request, on_record, Box::new(|_, _| ())).only_while(lock.held());
     let total = rows.len();
     // Not given up half-way by the first signal: it is the way back itself, and bounded.
     let left = tokio::select! {

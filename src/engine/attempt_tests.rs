@@ -61,6 +61,7 @@ impl Servers for Calm {
                 sealed: true,
                 position: position(),
             },
+            Command::Unseal => Seen::Opened { was_sealed: true },
             Command::Promote | Command::ReadGreen => Seen::Green {
                 read_only: command == Command::ReadGreen && !self.promoted,
                 epoch: false,

@@ -53,8 +53,11 @@ const WINDOW: Duration = Duration::from_secs(60);
 const CATCH_UP: Duration = Duration::from_secs(180);
 /// How long one change of `prepare`, or its undo, may take.
 const CHANGE: Duration = Duration::from_secs(60);
-/// Writes that are seen acknowledged before anything else is done, and after the switch.
+/// Writes that are seen acknowledged before anything else is done, and after the switch: at most so many, and no more than
+/// the writers were told to make in a few seconds.
 const SOME_WRITES: u64 = 50;
+/// These seconds.
+const SOME_SECONDS: u64 = 5;
 /// How long these may take.
 const SOON: Duration = Duration::from_secs(30);
 /// How often the load is told.
@@ -131,6 +134,7 @@ struct Scene {
     blue: Endpoint,
     green: Endpoint,
     load: Load,
+    some_writes: u64,
 }
 
 /// Plays the story. `stop` ends it early, and puts a hold back as a Ctrl-C during `bleen switch` does; dropping the
@@ -158,7 +162,7 @@ pub async fn play(
     let end = ended?;
     if matches!(end, StoryEnd::Played(_)) {
         // Writers that have changed over write on; that is part of the account. Without these the gap is not known.
-        drop(scene.load.progress(SOME_WRITES, SOON).await);
+        drop(scene.load.progress(scene.some_writes, SOON).await);
     }
     let Scene {
         pair,
@@ -166,6 +170,7 @@ pub async fn play(
         blue,
         green,
         load,
+        some_writes: _,
     } = scene;
     let report = load.stop().await;
     let account = story_account::draw_up(&report, &acts, &shop, (&pair, &blue, &green)).await?;
@@ -221,6 +226,7 @@ pub async fn keep(
         blue,
         green,
         load,
+        some_writes: _,
     } = scene;
     let report = load.stop().await;
     let account = story_account::draw_up(&report, &Acts::default(), &shop, (&pair, &blue, &green)).await?;
@@ -286,7 +292,8 @@ async fn set_up(options: &StoryOptions, events: &Events) -> Result<Scene, StoryE
         ..LoadOptions::default()
     };
     let load = Load::start(&blue, &green, load_options)?;
-    load.progress(SOME_WRITES, SOON).await?;
+    let some_writes = SOME_WRITES.min(u64::from(options.writers) * u64::from(options.rate) * SOME_SECONDS);
+    load.progress(some_writes, SOON).await?;
     events.note(format!(
         "{} writers, {} transactions a second each, write to blue and remember every acknowledged write",
         options.writers, options.rate
@@ -297,6 +304,7 @@ async fn set_up(options: &StoryOptions, events: &Events) -> Result<Scene, StoryE
         blue,
         green,
         load,
+        some_writes,
     })
 }
 
@@ -341,7 +349,7 @@ async fn perform(
         Err(end) => return Ok(end),
     };
     // Waiting writers have gone on, or there is nothing to go on with.
-    drop(scene.load.progress(SOME_WRITES, SOON).await);
+    drop(scene.load.progress(scene.some_writes, SOON).await);
     acts.missed = Some((from, scene.load.now(), missed));
     if stop.is_cancelled() {
         return Ok(StoryEnd::Interrupted);

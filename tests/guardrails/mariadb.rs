@@ -341,8 +341,12 @@ async fn locks_ddl_semi_sync_events_and_connections() {
             "ALTER TABLE d.t ADD COLUMN n VARCHAR(9) DEFAULT 'hidden'",
         )
         .await;
+    // Whose session may write through read-only besides.
     let seen = world
-        .stopped_by(Scope::Hold, &[Id::DDL_IN_FLIGHT, Id::LONG_STATEMENTS])
+        .stopped_by(
+            Scope::Hold,
+            &[Id::DDL_IN_FLIGHT, Id::LONG_STATEMENTS, Id::PRIVILEGED_WRITERS],
+        )
         .await;
     assert!(!listed(&seen).contains("hidden"), "{}", listed(&seen));
     world.end(alter).await;
@@ -353,7 +357,9 @@ async fn locks_ddl_semi_sync_events_and_connections() {
     let dump = world
         .running_statement(Side::Blue, "SELECT /*!40001 SQL_NO_CACHE */ SLEEP(60) FROM d.t")
         .await;
-    let seen = world.stopped_by(Scope::Hold, &[Id::BACKUP_RUNNING]).await;
+    let seen = world
+        .stopped_by(Scope::Hold, &[Id::BACKUP_RUNNING, Id::PRIVILEGED_WRITERS])
+        .await;
     assert_eq!(seen[0].side, Some(Side::Blue), "{}", listed(&seen));
     world.end(dump).await;
 

@@ -443,7 +443,8 @@ impl World {
                 w.rowless += 1;
             }));
         }
-        if self.green_open && self.promoted && !self.green_written {
+        // Nobody has pointed the application at a green that was opened by other means.
+        if self.green_open && self.promoted && !self.strayed && !self.green_written {
             out.push(self.change("the application writes on green", |w| w.green_written = true));
         }
     }

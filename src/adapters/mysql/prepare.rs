@@ -88,6 +88,8 @@ pub struct Preparation {
     meter: Option<LagMeter>,
     /// What stays a risk, filled by `plan`.
     findings: Vec<String>,
+    /// What must hold on blue and on green for anything to be changed there: that the run lock is ours.
+    only_while: Option<(String, String)>,
 }
 
 impl Preparation {
@@ -105,7 +107,16 @@ impl Preparation {
             schema_is_there: false,
             meter: None,
             findings: Vec::new(),
+            only_while: None,
         }
+    }
+
+    /// Changes nothing and puts nothing back unless these expressions are 1 on blue and on green right before: another
+    /// bleen may have taken the pair from one that was frozen or cut off.
+    #[must_use]
+    pub fn only_while(mut self, held: (String, String)) -> Self {
+        self.only_while = Some(held);
+        self
     }
 
     /// What stays a risk, one sentence each; known after the plan.
@@ -174,6 +185,11 @@ impl Preparation {
                 }
             }
         };
+        let mut reached = reached;
+        if let Some((on_blue, on_green)) = &self.only_while {
+            let condition = if side == Side::Blue { on_blue } else { on_green };
+            reached.session.only_while(condition.clone());
+        }
         Ok(slot.insert(reached))
     }
 

@@ -83,6 +83,8 @@ pub struct Session {
     /// `/* bleen RUN ROLE */ `, in front of every statement.
     mark: String,
     spent: Option<Cause>,
+    /// What must hold for [`Session::run`] to change anything.
+    condition: Option<String>,
     /// How to open it again, for [`Session::revive`].
     target: Target,
     address: Address,
@@ -153,6 +155,7 @@ impl Session {
             server: address.to_string(),
             mark: format!("/* bleen {run} {} */ ", purpose.role),
             spent: None,
+            condition: None,
             target: target.clone(),
             address: address.clone(),
             purpose: purpose.clone(),
@@ -187,12 +190,32 @@ impl Session {
         self.spent.is_some()
     }
 
+    /// From now on [`Session::run`] runs nothing unless the server itself finds `condition` to be 1 right before: a
+    /// bleen that was frozen or cut off may have been overtaken since it last looked.
+    pub fn only_while(&mut self, condition: String) {
+        self.condition = Some(condition);
+    }
+
     /// Runs one statement (or several, separated by `;`) and throws away what it returns.
     ///
     /// # Errors
-    /// Any [`Cause`]; see [`ServerError::is_unknown`].
+    /// Any [`Cause`]; see [`ServerError::is_unknown`]. [`Cause::TakenOver`] if the condition of
+    /// [`Session::only_while`] does not hold: nothing was run.
     pub async fn run(&mut self, doing: &str, sql: &str, budget: Duration) -> Result<(), ServerError> {
-        self.batch(doing, sql, budget).await.map(drop)
+        let Some(condition) = &self.condition else {
+            return self.batch(doing, sql, budget).await.map(drop);
+        };
+        // A batch stops at the first statement that fails: 1690, out of range.
+        let guarded = format!("SELECT EXP(IF({condition}, 0, 1000)); {sql}");
+        match self.batch(doing, &guarded, budget).await {
+            Err(e) if e.code() == Some(1690) => Err(self.failed(
+                doing,
+                Cause::TakenOver(
+                    "the run lock is no longer held by this run, so nothing was changed".to_owned(),
+                ),
+            )),
+            other => other.map(drop),
+        }
     }
 
     /// Runs one statement and returns its rows.
@@ -301,14 +324,16 @@ impl Session {
                 return Ok(false);
             }
             if self
-                .run("see that the session answers", "DO 0", budget)
+                .batch("see that the session answers", "DO 0", budget)
                 .await
                 .is_ok()
             {
                 return Ok(false);
             }
         }
+        let condition = self.condition.take();
         *self = Self::open_at(&self.target, &self.address, &self.purpose, budget).await?;
+        self.condition = condition;
         Ok(true)
     }
 

@@ -8,6 +8,16 @@ const MOVES: u8 = 3;
 
 /// Takes the answer of a command of the way forward.
 pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
+    // What is left to do is another bleen's now: going on could only get in its way.
+    if state.promotion == Promotion::Yes
+        && let Answer::Refused(WhyKind::TakenOver, detail) = answer
+    {
+        state.owe(format!(
+            "left to the bleen that has taken this run over: {detail}"
+        ));
+        let debt = std::mem::take(&mut state.debt);
+        return state.end(Outcome::Switched { debt });
+    }
     match state.phase {
         Phase::Quieting => quieted(state, answer),
         Phase::Arming => armed(state, answer),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
 use super::{Inner, answer, done, green_wrote, hold, lost, refused, seal};
-use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::quote;
@@ -258,8 +258,17 @@ pub(super) async fn answers(inner: &Inner, budget: Duration) -> Result<(), Serve
         };
         match seen {
             Ok(()) => return Ok(()),
-            Err(e) if e.code().is_some() || Instant::now() + ANSWERS_AGAIN > until => return Err(e),
-            Err(_) => tokio::time::sleep(ANSWERS_AGAIN).await,
+            Err(e) => {
+                // Only a server that is away comes back; one that refuses, or a run that is another's now, stays so.
+                let away = matches!(
+                    e.cause,
+                    Cause::Unreachable(_) | Cause::Lost(_) | Cause::TimedOut(_)
+                );
+                if !away || Instant::now() + ANSWERS_AGAIN > until {
+                    return Err(e);
+                }
+                tokio::time::sleep(ANSWERS_AGAIN).await;
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::domain::ids::RunId;
 pub struct RunLock {
     /// Cancelled when a session of the lock is lost: another bleen may then take the pair.
     pub lost: CancellationToken,
+    /// The sessions that hold it on blue and green.
+    sessions: (u64, u64),
     end: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -35,8 +37,21 @@ impl RunLock {
         let on_blue = one(blue, run, budget).await?;
         let on_green = one(green, run, budget).await?;
         let (lost, end) = (CancellationToken::new(), CancellationToken::new());
+        let sessions = (on_blue.id(), on_green.id());
         let task = tokio::spawn(speak([on_blue, on_green], lost.clone(), end.clone()));
-        Ok(Self { lost, end, task })
+        Ok(Self {
+            lost,
+            sessions,
+            end,
+            task,
+        })
+    }
+
+    /// An expression for each side, blue first, that is 1 there while this run holds the lock.
+    #[must_use]
+    pub fn held(&self) -> (String, String) {
+        let (blue, green) = self.sessions;
+        (sessions::holds(blue), sessions::holds(green))
     }
 
     /// Gives the lock up and waits, a little, until its sessions are closed: whoever asks next gets it at once.

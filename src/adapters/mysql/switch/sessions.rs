@@ -312,6 +312,11 @@ pub async fn holder(
         }))
 }
 
+/// An expression that is 1 while that session holds the run lock.
+pub(super) fn holds(session: u64) -> String {
+    format!("(IS_USED_LOCK('{RUN_LOCK}') <=> {session})")
+}
+
 /// The statement that ends a session.
 pub(super) fn end_statement(number: impl std::fmt::Display) -> String {
     format!("KILL CONNECTION {number}")
@@ -373,19 +378,27 @@ impl Inner {
             return Ok(session);
         }
         let server = self.server(side);
+        // It takes the lost one's place only when everything below is found to be as it must: whoever asks again would
+        // else be given a session on another server, or of a run that is no longer ours.
+        let mut fresh = None;
         if session.is_spent() {
-            let lost = session.id();
-            *session = open(server, &self.settings.run, "control", budget).await?;
+            let mut opened = open(server, &self.settings.run, "control", budget).await?;
             let before = self.facts().label(side).to_owned();
-            facts::see_same_server(&mut session, server, &before, budget).await?;
-            self.end_what_was_lost(side, &mut session, lost, budget).await?;
+            facts::see_same_server(&mut opened, server, &before, budget).await?;
+            self.end_what_was_lost(side, &mut opened, session.id(), budget)
+                .await?;
+            fresh = Some(opened);
         }
+        let asking = match fresh.as_mut() {
+            Some(fresh) => fresh,
+            None => &mut *session,
+        };
         let mut owner = control.lock.lock().await;
         let question = format!("SELECT IS_USED_LOCK('{RUN_LOCK}')");
-        let (holder,): (Option<u64>,) = session
+        let (holder,): (Option<u64>,) = asking
             .one("see who holds the run lock", &question, budget)
             .await?;
-        let kept = owner.session.as_ref().is_some_and(|s| !s.is_spent()) || owner.id == session.id();
+        let kept = owner.session.as_ref().is_some_and(|s| !s.is_spent()) || owner.id == asking.id();
         match holder {
             Some(id) if id == owner.id && kept => {}
             Some(id) if id != owner.id => {
@@ -395,12 +408,12 @@ impl Inner {
             lingering => {
                 // The lock's session died with the server or the network; perhaps the server has not noticed yet.
                 if let Some(id) = lingering {
-                    end_session(&mut session, server, id, budget).await?;
+                    end_session(asking, server, id, budget).await?;
                 }
                 // Nobody has it now. Somebody may have had it, and ended this run.
-                self.see_unfinished(side, &mut session, budget).await?;
+                self.see_unfinished(side, asking, budget).await?;
                 let sql = format!("SELECT GET_LOCK('{RUN_LOCK}', 0)");
-                let (got,): (Option<i64>,) = session.one("take the run lock again", &sql, budget).await?;
+                let (got,): (Option<i64>,) = asking.one("take the run lock again", &sql, budget).await?;
                 if got != Some(1) {
                     return Err(super::lost(
                         side,
@@ -408,9 +421,12 @@ impl Inner {
                         "another session was quicker",
                     ));
                 }
-                owner.id = session.id();
+                owner.id = asking.id();
                 owner.session = None;
             }
+        }
+        if let Some(fresh) = fresh {
+            *session = fresh;
         }
         control.lock_lost.store(false, Ordering::Release);
         Ok(session)
@@ -480,7 +496,7 @@ impl Inner {
     /// An expression that is 1 on a side only while this run still owns the run lock there.
     pub(super) async fn still_ours(&self, side: Side) -> String {
         let id = self.sessions.side(side).control.lock.lock().await.id;
-        format!("(IS_USED_LOCK('{RUN_LOCK}') <=> {id})")
+        holds(id)
     }
 
     /// Lets the lock's sessions speak, so that others can tell a living run from a frozen one.
