@@ -140,6 +140,6 @@ async fn no_disk_is_waited_for_while_writers_wait() {
     );
     assert_eq!(
         log_of(resuming(), None, true).await.join(" "),
-        "+end-earlier-sessions -read-green -reseal -read-green -write-epoch -route -release -confirm +outcome"
+        "+end-earlier-sessions -read-green -reseal -read-green -reopen -write-epoch -route -release -confirm +outcome"
     );
 }

@@ -174,7 +174,8 @@ fn green_read(state: &mut State, green: &Green<'_>) -> Option<Command> {
 }
 
 fn green_serves(state: &mut State, green: &Green<'_>, blue_open: bool) -> Option<Command> {
-    state.reopen = green.shut;
+    // One without the epoch row may have been opened by other means, which its next restart would not remember.
+    state.reopen = green.shut || !green.epoch;
     state.epoch_missing = !green.epoch;
     // A guard that may still be there would open blue beside green. It goes first, blue is sealed behind it, and both
     // are read once more: what blue took before that counts.

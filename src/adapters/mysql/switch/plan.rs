@@ -154,7 +154,8 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
         Some(sessions::end_statement("<the guard's session>")),
     );
     if let Some(close) = hold::close_tables(settings.hold) {
-        list.add(Step::Arm, Side::Blue, close, None);
+        let undo = "none: a table is opened again when it is used".to_owned();
+        list.add(Step::Arm, Side::Blue, close, Some(undo));
     }
 }
 
