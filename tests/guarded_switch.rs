@@ -10,6 +10,7 @@ use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::{Outcome, WhyKind};
 use bleen::sandbox::{PairOptions, Rights, SandboxPair, ServerKind};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -252,7 +253,8 @@ async fn idles(kind: Kind) {
         // The gates alone take four seconds after the four of catching up: nothing of an attempt is met here.
         while began.elapsed() < Duration::from_secs(7) {
             for (number, server) in [&pair.blue, &pair.green].into_iter().enumerate() {
-                let mut conn = server.root().await.unwrap();
+                // bleen's own account: root's session would itself be one that writes through read-only.
+                let mut conn = Conn::new(pair.accounts.bleen.opts(server.port())).await.unwrap();
                 let idle: Vec<u64> = conn
                     .query(
                         "SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'bleen' AND COMMAND = 'Sleep' AND TIME >= 2",

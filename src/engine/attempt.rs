@@ -179,12 +179,15 @@ impl Running<'_> {
         // An alarm that the machine does not act on would be said again at once; its command's own answer decides.
         let mut alarmed = false;
         loop {
+            // Looked at by the clock first: after a stall of this process the timer and an answer come together, and
+            // an answer that was taken after the deadline is no reason to go on.
+            let may_be_late = !state.late && state.is_in_window();
+            let is_late = may_be_late && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let event = tokio::select! {
                 biased;
+                () = std::future::ready(()), if is_late => Event::DeadlinePassed(self.missed(&state)),
                 answer = &mut answer => Event::Answered(number, answer),
-                () = until(self.deadline), if !state.late && state.is_in_window() => {
-                    Event::DeadlinePassed(self.missed(&state))
-                }
+                () = until(self.deadline), if may_be_late => Event::DeadlinePassed(self.missed(&state)),
                 () = cancel.cancelled(), if !state.cancelled => Event::CancelAsked,
                 alarm = self.servers.alarm(), if state.is_in_window() && !alarmed => match alarm {
                     Alarm::HoldLost(detail) => Event::HoldLost(detail),

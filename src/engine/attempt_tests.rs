@@ -34,6 +34,8 @@ impl Journal for Written {
 struct Calm {
     refuses: Mutex<Option<&'static str>>,
     promoted: bool,
+    /// The process stands still at this command for this long, and its answer is there when it goes on.
+    stalls: Option<(&'static str, Duration)>,
 }
 
 fn position() -> Position {
@@ -45,6 +47,9 @@ fn position() -> Position {
 
 impl Servers for Calm {
     fn perform(&self, command: Command, _: Terms) -> Pending<Answer> {
+        if let Some((_, long)) = self.stalls.filter(|(name, _)| *name == command.name()) {
+            std::thread::sleep(long);
+        }
         let mut refuses = self.refuses.lock().unwrap();
         if *refuses == Some(command.name()) {
             *refuses = None;
@@ -84,14 +89,19 @@ impl Servers for Calm {
 }
 
 async fn log_of(state: State, refuses: Option<&'static str>, promoted: bool) -> Vec<String> {
-    let log = Log::default();
     let servers = Calm {
         refuses: Mutex::new(refuses),
         promoted,
+        stalls: None,
     };
+    log_with(&servers, state, Duration::from_secs(60)).await
+}
+
+async fn log_with(servers: &Calm, state: State, deadline: Duration) -> Vec<String> {
+    let log = Log::default();
     let long = Duration::from_secs(60);
     let times = Times {
-        deadline: long,
+        deadline,
         answer: long,
         route: long,
         undo: long,
@@ -99,7 +109,7 @@ async fn log_of(state: State, refuses: Option<&'static str>, promoted: bool) -> 
     };
     let (cancel, events) = (CancellationToken::new(), Events::none());
     run(
-        &servers,
+        servers,
         &mut Written(Arc::clone(&log)),
         state,
         &times,
@@ -142,4 +152,24 @@ async fn no_disk_is_waited_for_while_writers_wait() {
         log_of(resuming(), None, true).await.join(" "),
         "+end-earlier-sessions -read-green -reseal -read-green -reopen -write-epoch -route -release -confirm +outcome"
     );
+}
+
+/// After a stall the deadline's timer and an answer come together: the answer is no reason to go on.
+#[tokio::test]
+async fn a_late_answer_is_not_gone_on_with() {
+    for (stalled, then) in [
+        ("fence", "-give-up-hold -end-guard -put-back"),
+        ("drain", "-give-up-hold -end-guard -put-back"),
+        ("seal", "-unseal -give-up-hold -end-guard -put-back"),
+    ] {
+        let servers = Calm {
+            refuses: Mutex::new(None),
+            promoted: false,
+            stalls: Some((stalled, Duration::from_millis(60))),
+        };
+        let log = log_with(&servers, State::new(SPEC), Duration::from_millis(40)).await;
+        let after = log.join(" ");
+        let after = after.split_once(&format!("-{stalled} ")).unwrap().1;
+        assert_eq!(after, format!("{then} +outcome"), "stalled at {stalled}");
+    }
 }
