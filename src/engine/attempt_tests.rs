@@ -36,6 +36,8 @@ struct Calm {
     promoted: bool,
     /// The process stands still at this command for this long, and its answer is there when it goes on.
     stalls: Option<(&'static str, Duration)>,
+    /// Something speaks against the hold at the last moment.
+    not_now: bool,
 }
 
 fn position() -> Position {
@@ -59,7 +61,6 @@ impl Servers for Calm {
             Command::ReadFence => Seen::Fence {
                 position: position(),
                 prepared_xa: 0,
-                green_read_only: true,
             },
             Command::Disarm => Seen::Sealed {
                 guard_gone: true,
@@ -79,6 +80,11 @@ impl Servers for Calm {
         Box::pin(async { Answer::Seen(seen) })
     }
 
+    fn approach(&self, _: Terms) -> Pending<Option<Answer>> {
+        let not_now = self.not_now;
+        Box::pin(async move { not_now.then(|| Answer::Refused(WhyKind::GreenBehind, "behind".into())) })
+    }
+
     fn alarm(&self) -> Pending<Alarm> {
         Box::pin(std::future::pending())
     }
@@ -93,6 +99,7 @@ async fn log_of(state: State, refuses: Option<&'static str>, promoted: bool) -> 
         refuses: Mutex::new(refuses),
         promoted,
         stalls: None,
+        not_now: false,
     };
     log_with(&servers, state, Duration::from_secs(60)).await
 }
@@ -166,10 +173,28 @@ async fn a_late_answer_is_not_gone_on_with() {
             refuses: Mutex::new(None),
             promoted: false,
             stalls: Some((stalled, Duration::from_millis(60))),
+            not_now: false,
         };
         let log = log_with(&servers, State::new(SPEC), Duration::from_millis(40)).await;
         let after = log.join(" ");
         let after = after.split_once(&format!("-{stalled} ")).unwrap().1;
         assert_eq!(after, format!("{then} +outcome"), "stalled at {stalled}");
     }
+}
+
+/// What is seen at the last moment keeps the hold from being taken: nobody waits for it.
+#[tokio::test]
+async fn the_hold_is_not_taken_against_the_last_look() {
+    let servers = Calm {
+        refuses: Mutex::new(Some("hold")),
+        promoted: false,
+        stalls: None,
+        not_now: true,
+    };
+    let log = log_with(&servers, State::new(SPEC), Duration::from_secs(60)).await;
+    assert_eq!(
+        log.join(" "),
+        "+quiet +arm +hold -give-up-hold -end-guard -put-back +outcome"
+    );
+    assert!(servers.refuses.lock().unwrap().is_some(), "the hold was sent");
 }

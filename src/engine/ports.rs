@@ -38,6 +38,11 @@ pub trait Servers: Send + Sync {
     /// run, which is why the machine then ends that session before it decides anything.
     fn perform(&self, command: Command, terms: Terms) -> Pending<Answer>;
 
+    /// What is done last before the hold's statement is sent, when its record is on the disk already: the last looks, and
+    /// the wait for an instant when green has just been seen caught up. Changes no data. `Some` is why the hold is not
+    /// to be taken now. May be dropped at any time.
+    fn approach(&self, terms: Terms) -> Pending<Option<Answer>>;
+
     /// Resolves when a watcher sees something. Dropping it and asking again loses nothing.
     fn alarm(&self) -> Pending<Alarm>;
 

@@ -215,20 +215,21 @@ struct HinderedServers {
 
 impl Servers for HinderedServers {
     fn perform(&self, command: Command, terms: Terms) -> Pending<Answer> {
-        // The deadline's clock starts with the hold. So the row is locked at the end of the command before it: the
-        // guard is armed, and green was just seen caught up.
-        let is_last_before_hold = command == Command::ArmGuard;
-        let perform = self.inner.perform(command, terms);
-        if !is_last_before_hold {
-            return perform;
-        }
-        let hindrance = self.hindrance.clone();
+        self.inner.perform(command, terms)
+    }
+
+    fn approach(&self, terms: Terms) -> Pending<Option<Answer>> {
+        // The deadline's clock starts with the hold. So the row is locked right before it, when green was just seen
+        // caught up.
+        let (approach, hindrance) = (self.inner.approach(terms), self.hindrance.clone());
         Box::pin(async move {
-            let answer = perform.await;
-            if let Err(e) = hindrance.clone().begin().await {
+            let not_now = approach.await;
+            if not_now.is_none()
+                && let Err(e) = hindrance.clone().begin().await
+            {
                 hindrance.events.warn(format!("no row was locked: {e}"));
             }
-            answer
+            not_now
         })
     }
 

@@ -80,6 +80,8 @@ pub struct World {
     pub stray_guard: bool,
     pub quiet: bool,
     pub pending_hold: bool,
+    /// The position that the statement of the hold answered: the fence, where the global lock is the hold.
+    pub at_hold: Option<Position>,
     pub pending_seal: bool,
     pub pending_unseal: bool,
     pub xa: bool,
@@ -131,6 +133,7 @@ impl World {
             stray_guard: false,
             quiet: false,
             pending_hold: false,
+            at_hold: None,
             pending_seal: false,
             pending_unseal: false,
             xa,
@@ -369,7 +372,9 @@ impl World {
             }));
         }
         if self.pending_promote {
-            out.push(self.change("the late promote runs", |w| w.run_promote(plant, true)));
+            out.push(self.change("the late promote runs", |w| {
+                w.run_promote(plant, true);
+            }));
         }
         if self.left.blue_restarts > 0 {
             out.push(self.change("blue restarts", |w| {
@@ -542,18 +547,18 @@ impl World {
         }
     }
 
-    fn run_promote(&mut self, plant: Plant, epoch: bool) {
+    /// Whether it opened green: late, it fails and changes nothing.
+    fn run_promote(&mut self, plant: Plant, epoch: bool) -> bool {
         self.pending_promote = false;
-        if self.ticks() < DEADLINE || plant == Plant::NoExpiry {
+        let in_time = self.ticks() < DEADLINE || plant == Plant::NoExpiry;
+        if in_time {
             self.green_open = true;
             self.green_open_persisted = true;
             self.promoted = true;
             self.promoted_late |= self.ticks() >= DEADLINE;
             self.epoch |= epoch;
-        } else {
-            // Late, the statement shuts, also what somebody else had opened.
-            self.green_open = false;
         }
+        in_time
     }
 
     /// What was under way may still reach the server.
@@ -661,15 +666,17 @@ impl World {
                 } else {
                     world.lock = true;
                 }
+                if world.machine.spec.hold == HoldKind::Lock {
+                    world.at_hold = Some(world.position());
+                }
                 vec![("hold granted", world, seen(Seen::Done))]
             }
             Command::ReadFence => {
-                let position = world.position();
+                let position = world.at_hold.take().unwrap_or_else(|| world.position());
                 let prepared_xa = u32::from(world.xa && plant != Plant::IgnoreXa);
                 let fence = Seen::Fence {
                     position,
                     prepared_xa,
-                    green_read_only: !world.green_open,
                 };
                 vec![("fence read", world, seen(fence))]
             }
@@ -682,6 +689,9 @@ impl World {
                     return Vec::new();
                 }
                 if matches!(command, Command::Drain { .. }) {
+                    if world.green_open {
+                        return vec![("green is open", world, refused(WhyKind::GreenWritable))];
+                    }
                     vec![("drained", world, seen(Seen::Done))]
                 } else {
                     let answer = seen(sealed_now(&world, !world.guard));
@@ -745,8 +755,8 @@ impl World {
                         Answer::Unknown("gone".into()),
                     )];
                 }
-                world.run_promote(plant, true);
-                if !world.green_open && plant != Plant::LateIsPromoted {
+                let opened = world.run_promote(plant, true);
+                if !opened && plant != Plant::LateIsPromoted {
                     return vec![("promote came late", world, refused(WhyKind::DeadlineMissed))];
                 }
                 let mut without = self.clone();

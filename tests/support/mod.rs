@@ -203,6 +203,10 @@ where
         })
     }
 
+    fn approach(&self, terms: Terms) -> Pending<Option<Answer>> {
+        self.inner.approach(terms)
+    }
+
     fn alarm(&self) -> Pending<Alarm> {
         self.inner.alarm()
     }

@@ -141,33 +141,56 @@ pub async fn wait_applied(
     position: &Position,
     within: Duration,
 ) -> Result<Waited, ServerError> {
+    let (waited, _) = wait_applied_and(session, caps, position, within, "1").await?;
+    Ok(waited)
+}
+
+/// As [`wait_applied`], and in the same statement an expression of the server, evaluated before or after the wait; `None`
+/// where it is NULL or the statement ended without a row.
+///
+/// # Errors
+/// As [`wait_applied`].
+pub async fn wait_applied_and(
+    session: &mut Session,
+    caps: &Capabilities,
+    position: &Position,
+    within: Duration,
+    also: &str,
+) -> Result<(Waited, Option<i64>), ServerError> {
     let doing = "wait until the position is executed";
     let whole_seconds = waits_in_whole_seconds(caps, position);
     let limited = is_limited(caps, position);
-    let Some(question) = wait_question(caps, position, within) else {
+    let Some(question) = wait_question(caps, position, within, also) else {
         return Err(session.unexpected(doing, &format!("`{position}` is no position of {}", caps.version)));
     };
     let started = Instant::now();
     let allowed = within.max(Duration::from_secs(u64::from(whole_seconds))) + ANSWER_MARGIN;
-    let answer: Result<Option<i64>, ServerError> = session.one(doing, &question, allowed).await;
-    let answer = match answer {
+    let answer: Result<(Option<i64>, Option<i64>), ServerError> =
+        session.one(doing, &question, allowed).await;
+    let (answer, also) = match answer {
         // max_statement_time, where it is told as an error.
-        Err(e) if e.code() == Some(1969) && limited => return Ok(Waited::TimedOut),
+        Err(e) if e.code() == Some(1969) && limited => return Ok((Waited::TimedOut, None)),
         other => other?,
     };
-    Ok(match (position, answer) {
+    let waited = match (position, answer) {
         // MySQL's newer functions answer 0 and 1; all others a count or 0, -1 for the time, NULL for the applier.
         (Position::GtidSet(_), Some(1)) if !whole_seconds => Waited::TimedOut,
         (_, Some(-1)) => Waited::TimedOut,
         (_, Some(_)) => Waited::Reached,
         (_, None) if limited && started.elapsed() >= within => Waited::TimedOut,
         (_, None) => Waited::ApplierStopped,
-    })
+    };
+    Ok((waited, also))
 }
 
-/// The statement behind [`wait_applied`]; `None` for a position of a kind that the server cannot wait for.
+/// The statement behind [`wait_applied_and`]; `None` for a position of a kind that the server cannot wait for.
 #[must_use]
-pub fn wait_question(caps: &Capabilities, position: &Position, within: Duration) -> Option<String> {
+pub fn wait_question(
+    caps: &Capabilities,
+    position: &Position,
+    within: Duration,
+    also: &str,
+) -> Option<String> {
     let seconds = if waits_in_whole_seconds(caps, position) {
         within.as_secs().max(1) as f64
     } else {
@@ -176,11 +199,11 @@ pub fn wait_question(caps: &Capabilities, position: &Position, within: Duration)
     let wait = sql::wait_expression(caps, position, seconds)?;
     Some(if is_limited(caps, position) {
         format!(
-            "SET STATEMENT max_statement_time = {:.3} FOR SELECT {wait}",
+            "SET STATEMENT max_statement_time = {:.3} FOR SELECT {wait}, {also}",
             within.as_secs_f64().max(0.001)
         )
     } else {
-        format!("SELECT {wait}")
+        format!("SELECT {wait}, {also}")
     })
 }
 

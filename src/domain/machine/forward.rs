@@ -167,18 +167,12 @@ fn fenced(state: &mut State, answer: &Answer) -> Option<Command> {
         Answer::Seen(Seen::Fence {
             position,
             prepared_xa,
-            green_read_only,
         }) => {
             if *prepared_xa > 0 {
                 let detail = format!(
                     "{prepared_xa} prepared XA transaction(s) on blue: their XA COMMIT would go through the seal and be lost"
                 );
                 state.give_up(WhyKind::XaPrepared, detail);
-            } else if !green_read_only {
-                state.give_up(
-                    WhyKind::GreenWritable,
-                    "green accepts writes although it must be read-only",
-                );
             }
             if state.why.is_some() || !may_go_on(state) {
                 return back::out(state);

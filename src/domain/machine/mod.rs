@@ -349,8 +349,6 @@ pub enum Seen {
         position: Position,
         /// Prepared XA transactions on blue.
         prepared_xa: u32,
-        /// Whether green is read-only, both flags where it has two.
-        green_read_only: bool,
     },
     /// Answer of [`Command::Disarm`] and [`Command::DrainSealed`].
     Sealed {

@@ -21,8 +21,10 @@ use crate::engine::ports::Terms;
 const BEYOND_DEADLINE: Duration = Duration::from_secs(1);
 
 pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
-    let (blue, green) = tokio::join!(blue_stands(inner, terms), green_is_read_only(inner, terms));
-    let (mut blue, green_read_only) = (blue?, green?);
+    let mut blue = match inner.take_at_hold() {
+        Some(sets) => at_the_hold(inner, &sets).await?,
+        None => blue_stands(inner, terms).await?,
+    };
     if !blue.privileged.is_empty() {
         let others = looks::of_others(inner, &blue.privileged);
         if !inner.settings.end_privileged && !others.is_empty() {
@@ -46,7 +48,6 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     Ok(Answer::Seen(Seen::Fence {
         position: blue.stands.position,
         prepared_xa: blue.prepared_xa,
-        green_read_only,
     }))
 }
 
@@ -59,18 +60,36 @@ struct Blue {
     stands: Stands,
 }
 
-/// What is asked of blue under the hold, in one round trip. The sessions come first: whatever they commit before they are
+/// What is asked of blue under the hold, in one round trip; where nothing else is to be looked at first, in the one that
+/// takes the hold. The sessions come first: whatever they commit before they are
 /// seen is in the position that is read after them.
 pub(super) fn question(privileged_sessions: Option<&str>, position: &str) -> String {
     let first = privileged_sessions.map_or_else(String::new, |sessions| format!("{sessions}; "));
     format!("{first}XA RECOVER; {position}")
 }
 
+/// What the batch that took the hold answered after it.
+async fn at_the_hold(inner: &Inner, sets: &[Vec<mysql_async::Row>]) -> Result<Blue, ServerError> {
+    let slot = inner.sessions.hold.lock().await;
+    let doing = "read the fence position";
+    let Some(session) = slot.as_ref() else {
+        return Err(lost(Side::Blue, doing, "the holding session is gone"));
+    };
+    let [prepared, stands @ ..] = sets else {
+        return Err(session.unexpected(doing, "too few result sets"));
+    };
+    Ok(Blue {
+        privileged: Vec::new(),
+        prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
+        stands: stands::answer(inner, session, stands)?,
+    })
+}
+
 async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
     let doing = "read the fence position";
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    let sessions =
-        quiet::privileged_sessions(inner, blue.id()).filter(|_| !looks::before_the_hold_is_enough(inner));
+    let sessions = quiet::privileged_sessions(inner, blue.id())
+        .filter(|_| !looks::before_the_hold_is_enough(&inner.settings));
     let question = question(sessions.as_deref(), &stands::question(inner));
     let sets = blue.batch(doing, &question, terms.budget).await?;
     let (privileged, sets) = sets.split_at(usize::from(sessions.is_some()).min(sets.len()));
@@ -97,16 +116,16 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
     })
 }
 
-async fn green_is_read_only(inner: &Inner, terms: Terms) -> Result<bool, ServerError> {
-    let mut green = inner.control(Side::Green, terms.budget).await?;
-    let question = format!("SELECT {}", seal::sealed_expression(&inner.settings.green.caps));
-    let (shut,): (i64,) = green.one("read green's flags", &question, terms.budget).await?;
-    Ok(shut == 1)
-}
-
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
     inner.draining.notify_waiters();
-    match wait_for(inner, to, terms).await? {
+    let (waited, shut) = wait_for(inner, to, terms).await?;
+    if shut == Some(0) {
+        return refused(
+            WhyKind::GreenWritable,
+            "green accepts writes although it must be read-only",
+        );
+    }
+    match waited {
         Waited::Reached => {}
         Waited::TimedOut => {
             return refused(
@@ -125,7 +144,8 @@ pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<
     }
 }
 
-async fn wait_for(inner: &Inner, to: &Position, terms: Terms) -> Result<Waited, ServerError> {
+/// Waits on green; also whether green is read-only, both flags where it has two.
+async fn wait_for(inner: &Inner, to: &Position, terms: Terms) -> Result<(Waited, Option<i64>), ServerError> {
     let mut slot = inner.sessions.drain.lock().await;
     let Some(session) = slot.as_mut() else {
         return Err(lost(Side::Green, "wait on green", "its session is gone"));
@@ -133,7 +153,9 @@ async fn wait_for(inner: &Inner, to: &Position, terms: Terms) -> Result<Waited, 
     let left = terms
         .deadline
         .map_or(terms.budget, |d| d.saturating_duration_since(Instant::now()));
-    position_read::wait_applied(session, &inner.settings.green.caps, to, left + BEYOND_DEADLINE).await
+    let caps = &inner.settings.green.caps;
+    let shut = seal::sealed_expression(caps);
+    position_read::wait_applied_and(session, caps, to, left + BEYOND_DEADLINE, shut).await
 }
 
 pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
@@ -152,7 +174,7 @@ const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// Ends at an instant when green has just been seen where blue stood: a hold that starts there only has to wait for
 /// what came in between.
-pub(super) async fn caught_up_instant(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+pub(super) async fn caught_up_instant(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
     let until = Instant::now() + CAUGHT_UP_WITHIN;
     let caps = &inner.settings.green.caps;
     let mut slot = inner.sessions.drain.lock().await;
@@ -170,21 +192,22 @@ pub(super) async fn caught_up_instant(inner: &Inner, terms: Terms) -> Result<Ans
         let began = Instant::now();
         let waited = position_read::wait_applied(green, caps, &stands.position, left).await?;
         if waited == Waited::Reached && began.elapsed() <= AT_ONCE {
-            return done();
+            return Ok(None);
         }
         if waited == Waited::ApplierStopped {
-            return refused(WhyKind::ApplierStopped, "green's applier is stopped");
+            return refused(WhyKind::ApplierStopped, "green's applier is stopped").map(Some);
         }
         if Instant::now() >= until {
             // Far behind it would be no good moment; a green that follows closely is good enough.
             return if waited == Waited::Reached {
-                done()
+                Ok(None)
             } else {
                 let limit = humantime::format_duration(CAUGHT_UP_WITHIN);
                 refused(
                     WhyKind::GreenBehind,
                     format!("green was not seen caught up for {limit}"),
                 )
+                .map(Some)
             };
         }
     }

@@ -8,7 +8,7 @@ use mysql_async::Row;
 
 use super::sessions::{end_session, end_statement};
 use super::stands;
-use super::{Inner, Settings, done, fence, hold, looks, lost, refused};
+use super::{Inner, Settings, done, lost, refused};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
 use crate::adapters::mysql::session::{Purpose, Session};
@@ -67,16 +67,7 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     loop {
         let (holder,): (Option<u64>,) = blue.one("see the guard sleep", FIND_GUARD, budget).await?;
         match holder {
-            Some(id) if id == number => {
-                drop(blue);
-                if let Some(seen) = looks::right_before_the_hold(inner, terms).await? {
-                    return refused(WhyKind::Refused, seen);
-                }
-                if let Some(blocked) = hold::prepare(inner, terms).await? {
-                    return Ok(blocked);
-                }
-                return fence::caught_up_instant(inner, terms).await;
-            }
+            Some(id) if id == number => return done(),
             Some(other) => {
                 return refused(
                     WhyKind::Refused,

@@ -6,7 +6,7 @@ use mysql_async::Row;
 use tokio::time::timeout;
 
 use super::sessions::end_session;
-use super::{Inner, LOCK_WAIT_SECONDS, answer, done, refused};
+use super::{Inner, LOCK_WAIT_SECONDS, answer, done, fence, looks, refused, seal, stands};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{quote, sql};
@@ -57,7 +57,7 @@ pub(super) fn close_tables(hold: HoldKind) -> Option<String> {
 }
 
 /// Closes the tables right before the hold; why not, if something is in the way.
-pub(super) async fn prepare(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
+pub(super) async fn close_tables_now(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
     let Some(question) = close_tables(inner.settings.hold) else {
         return Ok(None);
     };
@@ -81,14 +81,16 @@ pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         return refused(WhyKind::HoldLost, "the holding session is gone");
     };
     let statement = statement(inner, session, terms).await?;
-    let question = batch(&lease(inner, terms), &statement);
+    let mut question = batch(&lease(inner, terms), &statement);
+    if looks::before_the_hold_is_enough(&inner.settings) {
+        question = format!("{question}; {}", fence::question(None, &stands::question(inner)));
+    }
     match bounded(inner, session, "take the hold", &question, terms).await? {
         Granted::No(answer) => Ok(answer),
-        Granted::Yes(sets) if inner.settings.hold == HoldKind::Refuse && !first_is_one(&sets) => refused(
-            WhyKind::HoldLost,
-            "the guard is not alive, or the deadline has passed",
-        ),
-        Granted::Yes(_) => done(),
+        Granted::Yes(sets) => {
+            inner.set_at_hold(sets);
+            done()
+        }
     }
 }
 
@@ -117,6 +119,10 @@ async fn bounded(
             Ok(Err(e)) if e.code() == Some(1205) => {
                 let text = blocked_text(&blockers(inner).await, inner.settings.hold_wait);
                 return Ok(blocked(text));
+            }
+            Ok(Err(e)) if seal::condition_failed(&e) => {
+                let detail = "the guard is not alive, or the deadline has passed".to_owned();
+                return Ok(Granted::No(Answer::Refused(WhyKind::HoldLost, detail)));
             }
             Ok(Err(e)) => return Ok(Granted::No(answer(&e))),
             Err(_) => {
@@ -166,7 +172,7 @@ pub(super) fn lock_tables(tables: &[String]) -> String {
     format!("LOCK TABLES {}", list.join(", "))
 }
 
-/// The hold by read-only itself; both conditions as the server sees them.
+/// The hold by read-only itself; both conditions as the server sees them, and an error where one does not hold.
 pub(super) fn refuse(caps: &Capabilities, alive: &str, in_time: &str) -> String {
     let flag = if caps.super_read_only {
         "super_read_only"
@@ -174,17 +180,9 @@ pub(super) fn refuse(caps: &Capabilities, alive: &str, in_time: &str) -> String 
         "read_only"
     };
     format!(
-        "SET GLOBAL {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {}",
-        super::seal::sealed_expression(caps)
+        "SET GLOBAL {flag} = IF({alive} AND {in_time}, 1, {})",
+        seal::IMPOSSIBLE
     )
-}
-
-fn first_is_one(sets: &[Vec<Row>]) -> bool {
-    sets.first()
-        .and_then(|rows| rows.first())
-        .and_then(|row| row.get_opt::<i64, _>(0))
-        .and_then(Result::ok)
-        == Some(1)
 }
 
 /// Every table of the application and of bleen, quoted.

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use mysql_async::Row;
 
 use super::sessions::end_session;
-use super::{Inner, quiet};
+use super::{Inner, Settings, fence, guard, hold, quiet};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{columns, sql};
 use crate::domain::ids::Side;
-use crate::domain::machine::HoldKind;
+use crate::domain::machine::{Answer, HoldKind};
+use crate::domain::outcome::WhyKind;
 use crate::engine::ports::Terms;
 
 /// How long a look at green's locks counts.
@@ -22,18 +23,60 @@ const FRESH: Duration = Duration::from_millis(100);
 /// read lock nobody commits, whatever his rights: who comes after the look waits as all others do, and is ended before
 /// the lock is given up behind a promoted green (`after::release`). Under the other holds, and where such sessions are
 /// to be ended, they are looked for again before the position is read.
-pub(super) fn before_the_hold_is_enough(inner: &Inner) -> bool {
-    inner.settings.hold == HoldKind::Lock && !inner.settings.end_privileged
+pub(super) fn before_the_hold_is_enough(settings: &Settings) -> bool {
+    settings.hold == HoldKind::Lock && !settings.end_privileged
+}
+
+/// The last things before the hold's statement; `Some` is why it is not to be sent.
+pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
+    let against = match right_before_the_hold(inner, terms).await? {
+        None => try_conditions(inner, terms.budget).await?,
+        seen => seen,
+    };
+    if let Some(seen) = against {
+        return Ok(Some(Answer::Refused(WhyKind::Refused, seen)));
+    }
+    if let Some(blocked) = hold::close_tables_now(inner, terms).await? {
+        return Ok(Some(blocked));
+    }
+    fence::caught_up_instant(inner, terms).await
+}
+
+/// Evaluates the conditions of seal and promote once on the sessions that will send them, before anybody waits: one that
+/// is not 1 now would only be found under the hold. In words what is wrong.
+async fn try_conditions(inner: &Inner, budget: Duration) -> Result<Option<String>, ServerError> {
+    let deadline = Instant::now() + inner.settings.deadline;
+    let alive = guard::alive_expression(inner).await?;
+    let (blue, green) = (
+        format!(
+            "SELECT {alive} AND {}",
+            inner.clocks.in_time(Side::Blue, deadline)
+        ),
+        format!("SELECT {}", inner.clocks.in_time(Side::Green, deadline)),
+    );
+    for (slot, question, what) in [
+        (&inner.sessions.hold, blue, "seal"),
+        (&inner.sessions.promote, green, "promote"),
+    ] {
+        let mut slot = slot.lock().await;
+        let Some(session) = slot.as_mut() else { continue };
+        let doing = format!("try the condition of {what}");
+        let (met,): (Option<i64>,) = session.one(&doing, &question, budget).await?;
+        if met != Some(1) {
+            return Ok(Some(format!(
+                "the condition of {what} does not hold on {}: is its clock set back? ({question})",
+                session.side()
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// What stands against a hold now, in words.
-pub(super) async fn right_before_the_hold(
-    inner: &Inner,
-    terms: Terms,
-) -> Result<Option<String>, ServerError> {
+async fn right_before_the_hold(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
     let sessions = privileged(inner, terms).await?;
     let others = of_others(inner, &sessions);
-    if before_the_hold_is_enough(inner) && !others.is_empty() {
+    if before_the_hold_is_enough(&inner.settings) && !others.is_empty() {
         return Ok(Some(privileged_text(&others)));
     }
     // A `watch` beside the run uses bleen's own account, as no application does: it opens other sessions.

@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mysql_async::Row;
 use tokio::sync::{Notify, watch as signal};
 
 use super::error::{Cause, ServerError};
@@ -183,6 +184,8 @@ struct Inner {
     /// Set while green is waited for: the watcher of green then looks more often.
     draining: Notify,
     released_at: Mutex<Option<Instant>>,
+    /// What the batch that took the hold answered after it, until the fence is read from it.
+    at_hold: Mutex<Option<Vec<Vec<Row>>>>,
     fence_file: Mutex<Option<FilePosition>>,
     locked_tables: Mutex<Vec<String>>,
     /// When green was last seen without a lock that promote would not lift.
@@ -230,6 +233,7 @@ impl SwitchServers {
             seen_in_the_way: Mutex::new(None),
             draining: Notify::new(),
             released_at: Mutex::new(None),
+            at_hold: Mutex::new(None),
             fence_file: Mutex::new(None),
             locked_tables: Mutex::new(Vec::new()),
             green_seen_free: tokio::sync::Mutex::new(None),
@@ -280,6 +284,15 @@ impl Inner {
             Side::Blue => &self.settings.blue,
             Side::Green => &self.settings.green,
         }
+    }
+
+    fn set_at_hold(&self, sets: Vec<Vec<Row>>) {
+        let sets = Some(sets).filter(|sets| !sets.is_empty());
+        *self.at_hold.lock().unwrap_or_else(PoisonError::into_inner) = sets;
+    }
+
+    fn take_at_hold(&self) -> Option<Vec<Vec<Row>>> {
+        self.at_hold.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn fence_file(&self) -> Option<FilePosition> {
@@ -376,6 +389,16 @@ fn lost(side: Side, doing: &str, why: &str) -> ServerError {
 impl Servers for SwitchServers {
     fn perform(&self, command: Command, terms: Terms) -> Pending<Answer> {
         Box::pin(Arc::clone(&self.inner).perform(command, terms))
+    }
+
+    fn approach(&self, terms: Terms) -> Pending<Option<Answer>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            match looks::approach(&inner, terms).await {
+                Ok(not_now) => not_now,
+                Err(e) => Some(answer(&e)),
+            }
+        })
     }
 
     fn alarm(&self) -> Pending<Alarm> {

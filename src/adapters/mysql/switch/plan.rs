@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    Settings, after, clock, events, facts, fence, guard, hold, promote, quiet, seal, sessions, stands,
+    Settings, after, clock, events, facts, fence, guard, hold, looks, promote, quiet, seal, sessions, stands,
 };
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::{self, RunRow};
@@ -153,13 +153,13 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
         guard::call(settings),
         Some(sessions::end_statement("<the guard's session>")),
     );
-    if let Some(close) = hold::close_tables(settings.hold) {
-        let undo = "none: a table is opened again when it is used".to_owned();
-        list.add(Step::Arm, Side::Blue, close, Some(undo));
-    }
 }
 
 fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_sessions: Option<&str>) {
+    if let Some(close) = hold::close_tables(settings.hold) {
+        let undo = "none: a table is opened again when it is used".to_owned();
+        list.add(Step::Hold, Side::Blue, close, Some(undo));
+    }
     let (alive, in_time) = (
         guard::alive("<the guard's session>"),
         clock::in_time(LIMIT_ON_BLUE),
@@ -175,17 +175,16 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         hold::lease_of(settings.lease_seconds(settings.deadline))
     );
     let undo = format!("{undo}; {}", sessions::end_statement("<the holding session>"));
-    list.add(
-        Step::Hold,
-        Side::Blue,
-        hold::batch(&lease, &statement),
-        Some(undo),
-    );
+    let hold = hold::batch(&lease, &statement);
     let position = stands::question_of(settings);
-    let question = fence::question(privileged_sessions, &position);
-    list.add(Step::Fence, Side::Blue, question, None);
-    let flags = format!("SELECT {}", seal::sealed_expression(&settings.green.caps));
-    list.add(Step::Fence, Side::Green, flags, None);
+    if looks::before_the_hold_is_enough(settings) {
+        let both = format!("{hold}; {}", fence::question(None, &position));
+        list.add(Step::Hold, Side::Blue, both, Some(undo));
+    } else {
+        list.add(Step::Hold, Side::Blue, hold, Some(undo));
+        let question = fence::question(privileged_sessions, &position);
+        list.add(Step::Fence, Side::Blue, question, None);
+    }
     list.add(Step::Drain, Side::Green, waiting(settings), None);
     for query in &settings.fence_queries {
         for side in [Side::Blue, Side::Green] {
@@ -220,7 +219,7 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     list.add(
         Step::Promote,
         Side::Green,
-        promote::batch(green, &in_time),
+        promote::statement(green, &in_time),
         Some(undo),
     );
     let epoch = promote::epoch_statement(green, &settings.run, &seen.green_label, FENCE);
@@ -288,7 +287,8 @@ fn wait_text(caps: &Capabilities, kind: PositionKind, deadline: Duration) -> Str
             offset: u64::MAX,
         }),
     };
-    let text = position_read::wait_question(caps, &nowhere, deadline).unwrap_or_default();
+    let text = position_read::wait_question(caps, &nowhere, deadline, seal::sealed_expression(caps))
+        .unwrap_or_default();
     let what = match kind {
         PositionKind::File => "<file of the fence position>",
         PositionKind::GtidSet | PositionKind::GtidList => FENCE,

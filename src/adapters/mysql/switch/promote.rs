@@ -16,37 +16,17 @@ use crate::domain::outcome::WhyKind;
 use crate::domain::position::Position;
 use crate::engine::ports::Terms;
 
-/// The statement that opens green, if `in_time` is 1 when green evaluates it. `IF` and not a bare comparison: NULL
-/// would open. Both flags are named: what is persisted is kept apart for each.
-fn statement(caps: &Capabilities, in_time: &str) -> String {
-    let shut = format!("IF({in_time}, 0, 1)");
+/// The statement that opens green if `in_time` is 1 when green evaluates it, for both flags; else it fails and changes
+/// nothing ([`seal::IMPOSSIBLE`]). `IF` and not a bare comparison: NULL would open. Both flags are named: what is
+/// persisted is kept apart for each.
+pub(super) fn statement(caps: &Capabilities, in_time: &str) -> String {
+    let shut = format!("IF({in_time}, 0, {})", seal::IMPOSSIBLE);
     let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
     if caps.super_read_only {
         format!("SET {scope} super_read_only = {shut}, {scope} read_only = {shut}")
     } else {
         format!("SET {scope} read_only = {shut}")
     }
-}
-
-/// Shuts the flag that opened although the other one came late.
-fn shut_other_flag(caps: &Capabilities) -> String {
-    let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
-    let flag = if caps.super_read_only {
-        "super_read_only"
-    } else {
-        "read_only"
-    };
-    format!("SET {scope} {flag} = 1")
-}
-
-/// Opens green in time and answers what its flags are then.
-pub(super) fn batch(caps: &Capabilities, in_time: &str) -> String {
-    format!(
-        "{}; SELECT {}, {}",
-        statement(caps, in_time),
-        accepts_expression(caps),
-        seal::sealed_expression(caps)
-    )
 }
 
 /// The epoch row, written only while green is open.
@@ -63,7 +43,7 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
     let Some(deadline) = terms.deadline else {
         return refused(WhyKind::Refused, "promote without a deadline");
     };
-    let all = batch(caps, &inner.clocks.in_time(Side::Green, deadline));
+    let open = statement(caps, &inner.clocks.in_time(Side::Green, deadline));
     let mut slot = inner.sessions.promote.lock().await;
     let Some(session) = slot.as_mut() else {
         return Err(lost(
@@ -72,47 +52,24 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
             "the promoting session is gone",
         ));
     };
-    let sets = match session.batch("promote green", &all, terms.budget).await {
-        Ok(sets) => sets,
-        Err(e) if e.is_unknown() => return Err(e),
-        // An error may come from the second half; only the flags tell whether the first took effect.
+    match session.run("promote green", &open, terms.budget).await {
+        Ok(()) => Ok(green(false, false)),
+        Err(e) if seal::condition_failed(&e) => refused(
+            WhyKind::DeadlineMissed,
+            "the deadline had passed on green's clock when promote arrived: green refused it",
+        ),
+        Err(e) if e.is_unknown() => Err(e),
+        // An error may come after the flags were set (a value that could not be persisted); only they tell.
         Err(e) => {
             let (open,): (i64,) = session
-                .one(
-                    "read green's flags",
-                    &format!("SELECT {}", accepts_expression(caps)),
-                    terms.budget,
-                )
+                .one("read green's flags", &accepts_question(caps), terms.budget)
                 .await
                 .map_err(|again| lost(Side::Green, "promote green", &format!("{e}; {again}")))?;
             if open == 0 {
                 return Ok(answer(&e));
             }
-            return Ok(green(false, false));
+            Ok(green(false, false))
         }
-    };
-    let value = |i: usize| {
-        sets.last()
-            .and_then(|rows| rows.first())
-            .and_then(|row| row.get_opt::<i64, _>(i))
-            .and_then(Result::ok)
-    };
-    match (value(0), value(1)) {
-        (Some(1), _) => Ok(green(false, false)),
-        (Some(0), shut) => {
-            if shut == Some(0) {
-                // One of two flags opened and the other came late. Nobody writes; both are shut again.
-                let shut = shut_other_flag(caps);
-                session
-                    .run("shut green's other flag", &shut, terms.budget)
-                    .await?;
-            }
-            refused(
-                WhyKind::DeadlineMissed,
-                "the deadline had passed on green's clock when promote arrived: green refused it",
-            )
-        }
-        _ => Err(session.unexpected("promote green", "no flags")),
     }
 }
 
@@ -301,15 +258,22 @@ mod tests {
     use crate::domain::capabilities::tests::known;
 
     #[test]
-    fn a_flag_is_shut_in_the_scope_that_the_server_has() {
+    fn every_flag_opens_only_in_time() {
         let mut caps = known("mysql-9.7");
-        assert_eq!(shut_other_flag(&caps), "SET PERSIST super_read_only = 1");
+        let in_time = "IF(late, 0, 9)";
+        assert_eq!(
+            statement(&caps, "late"),
+            format!("SET PERSIST super_read_only = {in_time}, PERSIST read_only = {in_time}")
+        );
         // As 5.7: two flags and no SET PERSIST.
         caps.persist = false;
-        assert_eq!(shut_other_flag(&caps), "SET GLOBAL super_read_only = 1");
         assert_eq!(
-            shut_other_flag(&known("mariadb-11.8")),
-            "SET GLOBAL read_only = 1"
+            statement(&caps, "late"),
+            format!("SET GLOBAL super_read_only = {in_time}, GLOBAL read_only = {in_time}")
+        );
+        assert_eq!(
+            statement(&known("mariadb-11.8"), "late"),
+            format!("SET GLOBAL read_only = {in_time}")
         );
     }
 }

@@ -38,14 +38,22 @@ fn flag(caps: &Capabilities) -> (&'static str, &'static str) {
     )
 }
 
-/// The statement that seals while both conditions hold as the server sees them, and what it answers. `session` is a
-/// setting of the session that sends it, set by the same statement: under the hold each one more is downtime.
+/// The statement that seals while both conditions hold as the server sees them, and fails otherwise ([`IMPOSSIBLE`]).
+/// `session` is a setting of the session that sends it, set by the same statement: under the hold each one more is
+/// downtime.
 pub(super) fn statement(caps: &Capabilities, session: &str, alive: &str, in_time: &str) -> String {
     let (scope, flag) = flag(caps);
-    format!(
-        "SET {session}, {scope} {flag} = IF({alive} AND {in_time}, 1, @@GLOBAL.{flag}); SELECT {alive} AND {sealed}",
-        sealed = sealed_expression(caps)
-    )
+    format!("SET {session}, {scope} {flag} = IF({alive} AND {in_time}, 1, {IMPOSSIBLE})")
+}
+
+/// A value that no server takes for a read-only flag: 1231, and the whole SET changes nothing (tried on MySQL 5.6 and
+/// 9.7, MariaDB 10.5, 10.11 and 11.8). What a statement does only under a condition it does by this value's help, so that
+/// its own answer tells what became of it. Not 2 or 3: they are values of MariaDB 12's `read_only`.
+pub(super) const IMPOSSIBLE: u8 = 9;
+
+/// Whether a conditional SET of a flag failed because its condition did not hold.
+pub(super) fn condition_failed(error: &ServerError) -> bool {
+    error.code() == Some(1231)
 }
 
 /// Seals only if the guard is alive and the deadline has not passed, both as the server itself sees them in the same
@@ -57,14 +65,14 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         || "1".to_owned(),
         |d: Instant| inner.clocks.in_time(Side::Blue, d),
     );
-    let sets = match inner.settings.hold {
+    let sent = match inner.settings.hold {
         // 1192: a session that has locked tables cannot set read-only. The control session does, and whether the hold
         // lasted is seen by the position, which the disarm reads again.
         HoldKind::Tables => {
             let mut blue = inner.control(Side::Blue, terms.budget).await?;
             // The writers that wait for the tables may hold what read-only needs: bounded, so that it cannot come late.
             let statement = statement(caps, &hold::lock_wait_setting(), &alive, &in_time);
-            blue.batch("seal blue", &statement, terms.budget).await?
+            blue.run("seal blue", &statement, terms.budget).await
         }
         HoldKind::Lock | HoldKind::Refuse => {
             let mut slot = inner.sessions.hold.lock().await;
@@ -72,19 +80,17 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
                 return Err(lost(Side::Blue, "seal blue", "the holding session is gone"));
             };
             let statement = statement(caps, &hold::lease_setting(inner, terms), &alive, &in_time);
-            session.batch("seal blue", &statement, terms.budget).await?
+            session.run("seal blue", &statement, terms.budget).await
         }
     };
-    let sealed = sets
-        .last()
-        .and_then(|rows| rows.first())
-        .and_then(|row| row.get_opt::<i64, _>(0))
-        .and_then(Result::ok);
-    if sealed != Some(1) {
-        return refused(
-            WhyKind::HoldLost,
-            "blue did not seal: the guard was gone or the deadline had passed",
-        );
+    match sent {
+        Err(e) if condition_failed(&e) => {
+            return refused(
+                WhyKind::HoldLost,
+                "blue did not seal: the guard was gone or the deadline had passed",
+            );
+        }
+        sent => sent?,
     }
     if inner.settings.hold == HoldKind::Tables {
         let mut blue = inner.control(Side::Blue, terms.budget).await?;
