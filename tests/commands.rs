@@ -41,8 +41,8 @@ async fn plans(operator: &Operator) {
     steps.dedup();
     steps.retain(|step| *step != "quiet");
     let expected = [
-        "follow", "catch-up", "ready", "arm", "hold", "fence", "drain", "seal", "disarm", "promote",
-        "release", "confirm",
+        "follow", "catch-up", "ready", "arm", "hold", "drain", "seal", "disarm", "promote", "release",
+        "confirm",
     ];
     assert_eq!(steps, expected, "{plan}");
     let of = |step: &str| {

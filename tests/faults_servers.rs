@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bleen::domain::ids::Side;
 use bleen::sandbox::writable_sides;
@@ -244,6 +244,41 @@ async fn long_update(scene: &Scene) {
     assert!(report.log.refusals.is_empty(), "{:?}", report.log.refusals);
 }
 
+/// A transaction holds a row that a statement waits for, and goes on with the same table while the hold is asked for. When
+/// the hold is given up, both go on at once.
+async fn circle_of_locks(scene: &Scene) {
+    let watch = scene.watch().await;
+    let mut first = scene.blue.connect(SOON).await.unwrap();
+    let mine = "UPDATE shop.notes SET note = 'first' WHERE id = 1";
+    first.query_drop("BEGIN").await.unwrap();
+    first.query_drop(mine).await.unwrap();
+    let mut second = scene.blue.connect(SOON).await.unwrap();
+    let waits = tokio::spawn(async move {
+        second
+            .query_drop("UPDATE shop.notes SET note = 'second' WHERE id = 1")
+            .await
+    });
+    let operator = once(scene);
+    let mut run = operator.switch("");
+    let mut longest = Duration::ZERO;
+    while run.over().is_none() {
+        let began = Instant::now();
+        first.query_drop(mine).await.unwrap();
+        longest = longest.max(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let ended = run.end(SOON).await;
+    ended.expect("released", 3);
+    assert!(ended.why().contains("hold-blocked"), "{}", ended.why());
+    assert!(
+        longest < scene.plan().bound(),
+        "the application stood for {longest:?}"
+    );
+    first.query_drop("COMMIT").await.unwrap();
+    waits.await.unwrap().unwrap();
+    scene.check("a circle of locks", watch, Side::Blue).await;
+}
+
 /// An application's open transaction neither delays the hold nor can be committed behind the fence.
 async fn open_transaction(scene: &Scene) {
     let watch = scene.watch().await;
@@ -312,4 +347,10 @@ async fn mysql_servers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_servers() {
     all(Kind::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_is_given_up_leaves_nobody_standing() {
+    let one = async |kind| circle_of_locks(&Scene::new(kind).await).await;
+    tokio::join!(one(Kind::MySql), one(Kind::MariaDb));
 }

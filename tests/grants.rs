@@ -111,7 +111,6 @@ fn on_blue(version: &Version) -> Vec<Trial> {
     let mut all = vec![
         does("FLUSH TABLES WITH READ LOCK"),
         does("UNLOCK TABLES"),
-        does("FLUSH NO_WRITE_TO_BINLOG TABLES"),
         does("LOCK TABLES shop.t READ"),
         does("UNLOCK TABLES"),
         does("KILL CONNECTION @app"),

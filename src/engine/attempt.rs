@@ -160,7 +160,6 @@ impl Running<'_> {
                 sleep(UNDO_PAUSE).await;
             }
         }
-        fault::point(name, "before").await;
         if command == Command::TakeHold {
             // After the journal, whose disk may take its time: what was seen right before the hold is to be fresh.
             let terms = Terms {
@@ -178,15 +177,16 @@ impl Running<'_> {
                 return (after, following);
             }
         }
+        self.events.say(EventKind::StepBegan {
+            step,
+            what: name.to_owned(),
+        });
+        fault::point(name, "before").await;
         let began = Instant::now();
         if command == Command::TakeHold {
             self.held_from = Some(began);
             self.deadline = Some(began + self.times.deadline);
         }
-        self.events.say(EventKind::StepBegan {
-            step,
-            what: name.to_owned(),
-        });
         let terms = Terms {
             deadline: self.deadline,
             budget: self.budget(&command),

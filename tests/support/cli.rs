@@ -162,16 +162,7 @@ impl Operator {
     pub async fn switch_in_to(&self, fault: &str, step: &str, before: Option<&str>) -> Running {
         for _ in 0..8 {
             let mut run = self.switch_in(fault, before);
-            let done = |e: &Value| e["type"] == "step-done" && e["step"] == step;
-            while run.over().is_none() && !run.events().iter().any(done) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                assert!(
-                    run.began.elapsed() < Duration::from_secs(30),
-                    "{:#?}",
-                    run.events()
-                );
-            }
-            if run.events().iter().any(done) {
+            if run.comes_to("step-done", step).await {
                 return run;
             }
             let ended = run.end(Duration::from_secs(5)).await;
@@ -180,24 +171,16 @@ impl Operator {
         panic!("the hold was never granted");
     }
 
-    /// `bleen switch` until the hold is granted, with `act` done when all gates have passed and nothing is held yet.
+    /// `bleen switch` until the hold is granted, with `act` done right before its statement is sent.
     /// `undo` undoes it when the attempt did not come that far and another one is begun.
     pub async fn switch_with<T>(&self, act: impl AsyncFn() -> T, undo: impl AsyncFn(T)) -> (Running, T) {
         for _ in 0..8 {
             let mut run = self
                 .switch_to("hold.before=pause:400,hold.after=pause:100", "arm")
                 .await;
+            run.comes_to("step-began", "hold").await;
             let acted = act().await;
-            let held = |e: &Value| e["type"] == "step-done" && e["step"] == "hold";
-            while run.over().is_none() && !run.events().iter().any(held) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-                assert!(
-                    run.began.elapsed() < Duration::from_secs(30),
-                    "{:#?}",
-                    run.events()
-                );
-            }
-            if run.events().iter().any(held) {
+            if run.comes_to("step-done", "hold").await {
                 return (run, acted);
             }
             let ended = run.end(Duration::from_secs(5)).await;
@@ -276,6 +259,20 @@ impl Running {
             said,
             readers,
         }
+    }
+
+    /// Waits until it says this of a step; whether it did before it was over.
+    pub async fn comes_to(&mut self, what: &str, step: &str) -> bool {
+        let said = |e: &Value| e["type"] == what && e["step"] == step;
+        while self.over().is_none() && !self.events().iter().any(said) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            assert!(
+                self.began.elapsed() < Duration::from_secs(30),
+                "{:#?}",
+                self.events()
+            );
+        }
+        self.events().iter().any(said)
     }
 
     pub fn pid(&self) -> Pid {

@@ -46,32 +46,6 @@ pub(super) fn batch(lease: &str, statement: &str) -> String {
     format!("{lease}, {}; {statement}", lock_wait_setting())
 }
 
-/// Closes every open table that is not in use, without a lock. The hold does the same while the writers wait already;
-/// right after this it has nothing left to close (measured: the hold takes 0.3 ms instead of 1 to 4). What would block
-/// the hold blocks this first, when only the writers of one table wait for it.
-const CLOSE_TABLES: &str = "FLUSH NO_WRITE_TO_BINLOG TABLES";
-
-/// The statement that goes before the hold, if the hold would do it too.
-pub(super) fn close_tables(hold: HoldKind) -> Option<String> {
-    (hold == HoldKind::Lock).then(|| format!("SET {}; {CLOSE_TABLES}", lock_wait_setting()))
-}
-
-/// Closes the tables right before the hold; why not, if something is in the way.
-pub(super) async fn close_tables_now(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
-    let Some(question) = close_tables(inner.settings.hold) else {
-        return Ok(None);
-    };
-    let mut slot = inner.sessions.hold.lock().await;
-    let Some(session) = slot.as_mut() else {
-        return refused(WhyKind::HoldLost, "the holding session is gone").map(Some);
-    };
-    let doing = "close blue's tables before the hold";
-    Ok(match bounded(inner, session, doing, &question, terms).await? {
-        Granted::Yes(_) => None,
-        Granted::No(answer) => Some(answer),
-    })
-}
-
 /// Lets the writers go on.
 pub(super) const GIVE_UP: &str = "UNLOCK TABLES";
 
@@ -163,7 +137,10 @@ async fn statement(inner: &Inner, session: &mut Session, terms: Terms) -> Result
     }
 }
 
-/// The hold by the global read lock.
+/// The hold by the global read lock. It goes out by itself: a `FLUSH TABLES` before it would leave it less to close, but
+/// a transaction that waits to open a flushed table, and holds a row that a statement on that table waits for, is then
+/// stuck with it until `innodb_lock_wait_timeout`, also when the flush is given up (seen on MySQL 9.7). The global lock
+/// waits for running statements first, and nobody is stuck once it is given up.
 pub(super) const LOCK: &str = "FLUSH TABLES WITH READ LOCK";
 
 /// The hold by the locks of these tables, given as quoted names.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mysql_async::Row;
 
 use super::sessions::end_session;
-use super::{Inner, Settings, fence, guard, hold, quiet};
+use super::{Inner, Settings, fence, guard, quiet};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{columns, sql};
 use crate::domain::ids::Side;
@@ -35,9 +35,6 @@ pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answe
     };
     if let Some(seen) = against {
         return Ok(Some(Answer::Refused(WhyKind::Refused, seen)));
-    }
-    if let Some(blocked) = hold::close_tables_now(inner, terms).await? {
-        return Ok(Some(blocked));
     }
     fence::caught_up_instant(inner, terms).await
 }

@@ -156,10 +156,6 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
 }
 
 fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_sessions: Option<&str>) {
-    if let Some(close) = hold::close_tables(settings.hold) {
-        let undo = "none: a table is opened again when it is used".to_owned();
-        list.add(Step::Hold, Side::Blue, close, Some(undo));
-    }
     let (alive, in_time) = (
         guard::alive("<the guard's session>"),
         clock::in_time(LIMIT_ON_BLUE),
