@@ -268,7 +268,8 @@ async fn conclude(
             let relaxed = changes.iter().any(|c| mysql::relax::is_relaxing(&c.what));
             if relaxed {
                 events.warn(
-                    "green's durability is relaxed until right before the hold, or until `bleen rollback`",
+                    "green's durability is relaxed until it has caught up under the hold, until a switch is given up, or until \
+                     `bleen rollback`",
                 );
             }
             Ok(Done {

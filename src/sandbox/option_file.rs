@@ -53,6 +53,8 @@ pub struct ServerOptions {
     pub buffer_pool_mb: u32,
     /// Further lines of the option file (`key=value` or `key`). They come last, so they win.
     pub extra: Vec<String>,
+    /// Further variables of the process's environment: how a test gives a server a slow disk.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ServerOptions {
@@ -67,6 +69,7 @@ impl Default for ServerOptions {
             durability: Durability::Full,
             buffer_pool_mb: 64,
             extra: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
