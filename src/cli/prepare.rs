@@ -23,7 +23,7 @@ use crate::adapters::mysql::replication::consistency;
 use crate::adapters::mysql::switch::{OpenError, RunLock};
 use crate::adapters::{mysql, targets};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::{Decision, Scope};
+use crate::domain::guardrails::{Decision, Scope, summary};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::LagSample;
 use crate::domain::step::Step;
@@ -160,7 +160,7 @@ async fn locked(
     }
     events.say(EventKind::StepDone {
         step: Step::Preflight,
-        what: format!("{} findings, none forbids going on", examination.findings.len()),
+        what: summary(&examination.findings),
         took: began.elapsed(),
     });
     if signals.stop.is_cancelled() {

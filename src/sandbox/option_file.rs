@@ -179,9 +179,15 @@ pub(crate) fn serving(
             line("gtid-strict-mode", &on(options.gtid));
         }
     }
-    if version < Release(5, 7, 0) {
-        // So that a timestamp column means on 5.6 what it means later.
+    let timestamps_are_explicit = match family {
+        Family::MySql => Release(8, 0, 0),
+        Family::MariaDb => Release(10, 10, 0),
+    };
+    if version < timestamps_are_explicit {
+        // So that a timestamp column means on an old server what it means later.
         line("explicit-defaults-for-timestamp", &"ON");
+    }
+    if version < Release(5, 7, 0) {
         line("master-info-repository", &"TABLE");
         line("relay-log-info-repository", &"TABLE");
     }
