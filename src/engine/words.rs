@@ -19,7 +19,6 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
             Command::GiveUpHold => "the hold is given up".to_owned(),
             Command::EndGuard => "the guard ended and seen gone".to_owned(),
             Command::WriteEpoch => "green's epoch row written".to_owned(),
-            Command::Release => "the hold is given up: what waited is refused by blue".to_owned(),
             other => other.name().to_owned(),
         },
         Seen::Fence { position, .. } => format!("blue stands at {position}"),
@@ -35,6 +34,7 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
         Seen::Left(debt) if debt.is_empty() => match command {
             Command::PutBack => "settings put back".to_owned(),
             Command::Route => "nothing is left to do".to_owned(),
+            Command::Release => "the hold is given up: what waited is refused by blue".to_owned(),
             Command::Confirm => {
                 "green accepts writes and follows nobody, blue refuses them, settings are moved".to_owned()
             }
