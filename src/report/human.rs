@@ -246,9 +246,16 @@ fn lag(kind: &EventKind) -> String {
     parts.extend(transactions_behind.map(|n| format!("{n} transactions behind")));
     parts.extend(write_rate.map(|rate| format!("blue writes {rate:.0}/s")));
     parts.extend(apply_rate.map(|rate| format!("green applies {rate:.0}/s")));
-    for (side, is) in [("blue", blue_writable), ("green", green_writable)] {
-        let word = is.map(|writable| if writable { "writable" } else { "read-only" });
-        parts.extend(word.map(|word| format!("{side} {word}")));
+    // Only `watch` looks at this; elsewhere neither is known.
+    if blue_writable.is_some() || green_writable.is_some() {
+        for (side, is) in [("blue", blue_writable), ("green", green_writable)] {
+            let word = match is {
+                Some(true) => "writable",
+                Some(false) => "read-only",
+                None => "not known",
+            };
+            parts.push(format!("{side} {word}"));
+        }
     }
     parts.join(", ")
 }
