@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::exec::OnThisMachine;
 use super::mysql::relax;
 use super::mysql::switch::{
-    AskAfter, Facts, OpenError, OwnSessions, Server, Settings, SharedFacts, SwitchServers,
+    AskAfter, Facts, OpenError, OwnSessions, RunLock, Server, Settings, SharedFacts, SwitchServers,
 };
 use crate::domain::ids::RunId;
 use crate::domain::machine::HoldKind;
@@ -85,6 +85,7 @@ pub fn settings(
             .map(|Route::Exec(exec)| exec.clone())
             .collect(),
         own_sessions: OwnSessions::default(),
+        durable_again: Vec::new(),
         after: None,
     }
 }
@@ -170,15 +171,39 @@ impl Opening {
     }
 }
 
+/// Makes green durable again when a run ended and blue serves: what was allowed for catching up ends with the run,
+/// however that ends. Only while the pair is ours.
+pub async fn end_relaxing((blue, green): (&Server, &Server), run: &RunId, events: &Events) {
+    let ended: Result<bool, OpenError> = async {
+        if relax::statements(blue, run, ANSWER).await?.is_empty() {
+            return Ok(false);
+        }
+        let lock = RunLock::take(blue, green, run, ANSWER).await?;
+        let put_back = relax::put_back(blue, green, run, ANSWER).await;
+        lock.give_up().await;
+        Ok(put_back?)
+    }
+    .await;
+    match ended {
+        Ok(false) => {}
+        Ok(true) => events.note(
+            "green is durable again; if it cannot keep up like this, `bleen prepare` relaxes it once more before the next \
+             switch",
+        ),
+        Err(e) => events.warn(format!(
+            "green is still relaxed: {e}; the next switch or `bleen rollback` makes it durable again"
+        )),
+    }
+}
+
 impl Opener for Opening {
     type Port = SwitchServers;
     type Error = OpenError;
 
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
-        let (settings, recorded) = (self.settings.clone(), self.recorded.clone());
+        let (mut settings, recorded) = (self.settings.clone(), self.recorded.clone());
         Box::pin(async move {
-            // A green that was relaxed to catch up is durable again before anything is held for it.
-            relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
+            settings.durable_again = relax::statements(&settings.blue, &settings.run, ANSWER).await?;
             let port = SwitchServers::open(settings).await?;
             *recorded.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(port.facts());
             Ok(port)

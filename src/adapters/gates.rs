@@ -268,15 +268,25 @@ impl Inner {
                 None,
             );
         };
+        let note = last.verdict.as_ref().and_then(falling_behind);
         if let Some(trouble) = &last.trouble {
-            return (Known::Unknown(trouble.clone()), None);
+            return (Known::Unknown(trouble.clone()), note);
         }
-        let Some(now) = last.lag else {
-            return (
-                Known::Unknown("no heartbeat has arrived on green yet".to_owned()),
-                None,
-            );
+        let Some(now) = last.lag.filter(|_| !last.is_at_least) else {
+            let least = last.lag.filter(|lag| *lag >= RISE_COUNTS_FROM);
+            let so_far = least.map_or_else(String::new, |lag| {
+                format!(": lag is at least {:.1} s", lag.as_secs_f64())
+            });
+            let why = format!("no heartbeat has arrived on green yet{so_far}");
+            return (Known::Unknown(why), note);
         };
+        // What was seen before the first heartbeat arrived says nothing of that time.
+        let first = seen
+            .iter()
+            .rev()
+            .take_while(|s| !s.is_at_least)
+            .last()
+            .unwrap_or(first);
         let observed = last.at.saturating_sub(first.at);
         if observed < self.observe {
             let why = format!(
@@ -284,7 +294,7 @@ impl Inner {
                 observed.as_secs_f64(),
                 humantime::format_duration(self.observe)
             );
-            return (Known::Unknown(why), None);
+            return (Known::Unknown(why), note);
         }
         let lags: Vec<Duration> = seen.iter().filter_map(|s| s.lag).collect();
         let half = lags.len() / 2;
@@ -296,7 +306,7 @@ impl Inner {
             rising,
             observed,
         };
-        (Known::Known(fact), last.verdict.as_ref().and_then(falling_behind))
+        (Known::Known(fact), note)
     }
 }
 
@@ -349,7 +359,8 @@ fn falling_behind(verdict: &lag::Verdict) -> Option<String> {
             apply_rate,
         } => Some(format!(
             "green cannot keep up: blue writes {write_rate:.0}/s and green applies {apply_rate:.0}/s, so it never catches up \
-             at these rates; less load on blue, more applier workers on green, or `replication.relax_green: true` would help"
+             at these rates; less load on blue, more applier workers or a faster disk for green would help, or \
+             `replication.relax_green: true` and `bleen prepare` once more"
         )),
         lag::Verdict::CaughtUp | lag::Verdict::CatchingUp { .. } => None,
     }

@@ -148,7 +148,7 @@ async fn preparing(
                 state: "open".to_owned(),
             });
             let mut record = Some(record);
-            for change in changes.into_iter().filter(|c| c.sql != "DO 0") {
+            for change in changes {
                 events.say(EventKind::Planned {
                     step: Step::Follow,
                     side: Some(change.side),

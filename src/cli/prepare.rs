@@ -23,7 +23,7 @@ use crate::adapters::mysql::replication::consistency;
 use crate::adapters::mysql::switch::{OpenError, RunLock};
 use crate::adapters::{mysql, targets};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::{Decision, Scope};
+use crate::domain::guardrails::{Decision, Scope, summary};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::LagSample;
 use crate::domain::step::Step;
@@ -160,7 +160,7 @@ async fn locked(
     }
     events.say(EventKind::StepDone {
         step: Step::Preflight,
-        what: format!("{} findings, none forbids going on", examination.findings.len()),
+        what: summary(&examination.findings),
         took: began.elapsed(),
     });
     if signals.stop.is_cancelled() {
@@ -268,7 +268,8 @@ async fn conclude(
             let relaxed = changes.iter().any(|c| mysql::relax::is_relaxing(&c.what));
             if relaxed {
                 events.warn(
-                    "green's durability is relaxed until right before the hold, or until `bleen rollback`",
+                    "green's durability is relaxed until it has caught up under the hold, until a switch is given up, or until \
+                     `bleen rollback`",
                 );
             }
             Ok(Done {

@@ -18,7 +18,7 @@ use crate::adapters::compose::{self, Recorded};
 use crate::adapters::journal::{self, RunJournal};
 use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::switch::{self, Facts, OpenError, SwitchServers};
-use crate::domain::ids::RunId;
+use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Spec, State};
 use crate::domain::outcome::{Debt, Outcome, Why, WhyKind};
 use crate::domain::step::Step;
@@ -212,6 +212,9 @@ async fn end_one(
     }
     // Its locks go first: a hook that takes its time must not keep the pair.
     drop(servers);
+    if attempt.outcome.serves() == Some(Side::Blue) {
+        compose::end_relaxing((&pair.blue, &pair.green), &run, events).await;
+    }
     let end = End {
         serves: attempt.outcome.serves(),
         outcome: attempt.outcome.word(),

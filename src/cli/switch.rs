@@ -145,6 +145,9 @@ pub async fn switch_pair(
         }
     };
     let serves = ended.serves();
+    if serves == Some(Side::Blue) {
+        compose::end_relaxing((&pair.blue, &pair.green), &run, events).await;
+    }
     let mut done = conclude(ended, events);
     if let Ok(done) = &mut done
         && done.ending == Ending::Ambiguous

@@ -29,11 +29,13 @@ const LONGEST_ETA: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Heartbeats {
     unseen: VecDeque<(u64, Duration)>,
     newest_seen: Option<u64>,
+    first_written: Option<u64>,
 }
 
 impl Heartbeats {
     /// A heartbeat with this number was acknowledged by blue at that time.
     pub fn wrote(&mut self, number: u64, at: Duration) {
+        self.first_written.get_or_insert(number);
         if self.newest_seen.is_some_and(|seen| seen >= number) {
             return;
         }
@@ -65,6 +67,16 @@ impl Heartbeats {
             (None, Some(_)) => Some(Duration::ZERO),
             (None, None) => None,
         }
+    }
+}
+
+impl Heartbeats {
+    /// Whether green has shown a heartbeat that was written since the measuring began. Until then nothing is known of
+    /// what it had behind it before, and [`Heartbeats::lag`] is only the least that it can be.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.first_written
+            .is_some_and(|first| self.newest_seen >= Some(first))
     }
 }
 
@@ -176,6 +188,8 @@ pub struct LagSample {
     pub at: Duration,
     /// Time lag by heartbeat; `None` as long as none has arrived.
     pub lag: Option<Duration>,
+    /// Whether that is only the least that it can be: no heartbeat of this measuring has arrived yet.
+    pub is_at_least: bool,
     /// Backlog by position.
     pub behind: Option<Behind>,
     /// Blue's writes per second, in the backlog's unit.
@@ -209,9 +223,10 @@ impl Observation {
 
     /// Takes a look into account; `true` once the lag has been under the limit for the whole time without a break.
     ///
-    /// A look with trouble, or without a measured lag, is a break.
+    /// A look with trouble, or without a measured lag, is a break; so is one that only knows the least it can be.
     pub fn is_met_by(&mut self, sample: &LagSample) -> bool {
-        let good = sample.trouble.is_none() && sample.lag.is_some_and(|lag| lag <= self.limit);
+        let is_known = sample.trouble.is_none() && !sample.is_at_least;
+        let good = is_known && sample.lag.is_some_and(|lag| lag <= self.limit);
         if !good {
             self.since = None;
             return false;
@@ -249,7 +264,11 @@ mod tests {
             Some(ms(150)),
             "even if green has shown none yet"
         );
+        // What green showed before is of an earlier measuring.
+        beats.saw(4);
+        assert!(!beats.has_arrived());
         beats.saw(5);
+        assert!(beats.has_arrived());
         assert_eq!(beats.lag(ms(250)), Some(ms(50)));
         beats.saw(6);
         assert_eq!(beats.lag(ms(9000)), Some(Duration::ZERO));
@@ -330,7 +349,13 @@ mod tests {
         assert!(!observation.is_met_by(&look(2000, Some(0), None)));
         assert!(!observation.is_met_by(&look(2900, None, None)));
         assert!(!observation.is_met_by(&look(3000, Some(0), None)));
-        assert!(observation.is_met_by(&look(4000, Some(0), None)));
+        let only_the_least = LagSample {
+            is_at_least: true,
+            ..look(3900, Some(0), None)
+        };
+        assert!(!observation.is_met_by(&only_the_least));
+        assert!(!observation.is_met_by(&look(4000, Some(0), None)));
+        assert!(observation.is_met_by(&look(5000, Some(0), None)));
     }
 
     proptest! {

@@ -296,7 +296,8 @@ pub fn backlog(sample: &LagSample) -> String {
     let mut parts = Vec::new();
     if let Some(lag) = sample.lag {
         let millis = Duration::from_millis(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
-        parts.push(format!("lag {}", humantime::format_duration(millis)));
+        let least = if sample.is_at_least { "at least " } else { "" };
+        parts.push(format!("lag {least}{}", humantime::format_duration(millis)));
     }
     if let Some(behind) = sample.behind {
         parts.push(format!("{} {unit} behind", behind.amount));
@@ -320,8 +321,8 @@ pub fn what_helps(relaxed: bool) -> &'static str {
         "green is relaxed already: more applier workers (`replica_parallel_workers`), a faster disk, or a time with \
          fewer writes would help"
     } else {
-        "allow `replication: relax_green: true` (sync_binlog = 0, innodb_flush_log_at_trx_commit = 2 until just before \
-         promote), or give green more applier workers or a faster disk"
+        "allow `replication: relax_green: true` (sync_binlog = 0, innodb_flush_log_at_trx_commit = 2 until it has \
+         caught up under the hold), or give green more applier workers or a faster disk"
     }
 }
 

@@ -212,7 +212,10 @@ impl<O: Opener> Switchover<'_, O> {
             }
             let reasons: Vec<String> = blocking
                 .iter()
-                .map(|f| format!("{}: {} (limit {})", f.id, f.seen, f.limit))
+                .map(|f| match f.severity {
+                    Severity::NotKnown => format!("{}: {}", f.id, f.seen),
+                    _ => format!("{}: {} (limit {})", f.id, f.seen, f.limit),
+                })
                 .chain(looked.note)
                 .collect();
             let left = Duration::from_secs(until.saturating_duration_since(Instant::now()).as_secs());

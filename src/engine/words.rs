@@ -18,7 +18,7 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
             Command::EndHolder => "the holding session ended and seen gone".to_owned(),
             Command::GiveUpHold => "the hold is given up".to_owned(),
             Command::EndGuard => "the guard ended and seen gone".to_owned(),
-            Command::PutBack => "settings put back".to_owned(),
+            Command::WriteEpoch => "green's epoch row written".to_owned(),
             other => other.name().to_owned(),
         },
         Seen::Fence { position, .. } => format!("blue stands at {position}"),
@@ -28,12 +28,18 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
         Seen::Moved { rows: Some(rows) } => format!("blue was written: {rows}"),
         Seen::Green { read_only: true, .. } => "green is read-only".to_owned(),
         Seen::Green { epoch, .. } => {
-            format!(
-                "green accepts writes, epoch row {}",
-                if *epoch { "there" } else { "missing" }
-            )
+            let row = if *epoch { ", epoch row there" } else { "" };
+            format!("green accepts writes{row}")
         }
-        Seen::Left(debt) if debt.is_empty() => command.name().to_owned(),
+        Seen::Left(debt) if debt.is_empty() => match command {
+            Command::PutBack => "settings put back".to_owned(),
+            Command::Route => "nothing is left to do".to_owned(),
+            Command::Release => "the hold is given up: what waited is refused by blue".to_owned(),
+            Command::Confirm => {
+                "green accepts writes and follows nobody, blue refuses them, settings are moved".to_owned()
+            }
+            other => other.name().to_owned(),
+        },
         Seen::Left(debt) => debt
             .iter()
             .map(|d| d.what.as_str())

@@ -125,8 +125,8 @@ pub struct Replication {
     pub source: (String, u16),
     /// Where green begins.
     pub start: Start,
-    /// Whether green's durability may be relaxed while it catches up. It is put back before promote and on every
-    /// other way out.
+    /// Whether green's durability may be relaxed when it falls behind. It is put back before promote and on every
+    /// other way out of a run.
     pub relax_green: bool,
 }
 

@@ -218,8 +218,8 @@ section! {
             source: SourceKeys,
             /// Where green begins. Default auto.
             start: StartKeys,
-            /// Green's durability may be relaxed while it catches up (it is put back before promote and on every other
-            /// way out). Default false.
+            /// Green's durability may be relaxed when it falls behind (it is put back before promote and on every other
+            /// way out of a run). Default false.
             relax_green: bool,
         }
     }

@@ -78,7 +78,13 @@ impl Human {
                 lines.push(now.talk("·", Tone::Plain, format!("{side} is {address}, {version}")));
             }
             EventKind::StepBegan { step, what } => {
-                lines.push(now.talk("▸", Tone::Plain, format!("{step}: {what}")));
+                // Some steps have no more to say than their name.
+                let text = if *what == step.to_string() {
+                    what.clone()
+                } else {
+                    format!("{step}: {what}")
+                };
+                lines.push(now.talk("▸", Tone::Plain, text));
             }
             EventKind::StepDone { step, what, took } => {
                 lines.push(now.talk(
@@ -240,16 +246,17 @@ fn lag(kind: &EventKind) -> String {
     parts.extend(transactions_behind.map(|n| format!("{n} transactions behind")));
     parts.extend(write_rate.map(|rate| format!("blue writes {rate:.0}/s")));
     parts.extend(apply_rate.map(|rate| format!("green applies {rate:.0}/s")));
-    let writable = |side: &str, is: Option<bool>| {
-        let word = match is {
-            Some(true) => "writable",
-            Some(false) => "read-only",
-            None => "not known",
-        };
-        format!("{side} {word}")
-    };
-    parts.push(writable("blue", *blue_writable));
-    parts.push(writable("green", *green_writable));
+    // Only `watch` looks at this; elsewhere neither is known.
+    if blue_writable.is_some() || green_writable.is_some() {
+        for (side, is) in [("blue", blue_writable), ("green", green_writable)] {
+            let word = match is {
+                Some(true) => "writable",
+                Some(false) => "read-only",
+                None => "not known",
+            };
+            parts.push(format!("{side} {word}"));
+        }
+    }
     parts.join(", ")
 }
 

@@ -350,6 +350,7 @@ impl RunningServer {
         let argument = format!("--defaults-file={}", self.option_file().display());
         let mut command = self.installed.layout.command(&words_before());
         command.arg(&argument).current_dir(&self.home);
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         // What a server says before its error log is open: the reason why it ends at once.
         let early = self.home.join("early.log");
         let open = || std::fs::File::create(&early).and_then(|f| Ok((f.try_clone()?, f)));

@@ -53,6 +53,8 @@ pub struct ServerOptions {
     pub buffer_pool_mb: u32,
     /// Further lines of the option file (`key=value` or `key`). They come last, so they win.
     pub extra: Vec<String>,
+    /// Further variables of the process's environment: how a test gives a server a slow disk.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ServerOptions {
@@ -67,6 +69,7 @@ impl Default for ServerOptions {
             durability: Durability::Full,
             buffer_pool_mb: 64,
             extra: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -176,9 +179,15 @@ pub(crate) fn serving(
             line("gtid-strict-mode", &on(options.gtid));
         }
     }
-    if version < Release(5, 7, 0) {
-        // So that a timestamp column means on 5.6 what it means later.
+    let timestamps_are_explicit = match family {
+        Family::MySql => Release(8, 0, 0),
+        Family::MariaDb => Release(10, 10, 0),
+    };
+    if version < timestamps_are_explicit {
+        // So that a timestamp column means on an old server what it means later.
         line("explicit-defaults-for-timestamp", &"ON");
+    }
+    if version < Release(5, 7, 0) {
         line("master-info-repository", &"TABLE");
         line("relay-log-info-repository", &"TABLE");
     }

@@ -21,7 +21,7 @@ use crate::adapters::mysql::survey::PairSurveyor;
 use crate::adapters::mysql::switch::{OpenError, Server};
 use crate::adapters::secrets::SecretError;
 use crate::adapters::targets;
-use crate::domain::guardrails::{Decision, Known, PlanFacts, Scope, Severity};
+use crate::domain::guardrails::{Decision, Known, PlanFacts, Scope, Severity, summary};
 use crate::domain::ids::Side;
 use crate::domain::lag::LagSample;
 use crate::domain::outcome::Outcome;
@@ -43,10 +43,8 @@ use super::story_playbook;
 use super::story_switch::{Played, Stage};
 use super::writers::{Load, LoadOptions};
 
-/// For how long lag is observed in the story, instead of the default.
+/// For how long lag is observed once green follows, for the story's sake; before each hold it is as long as ever.
 const OBSERVE: Duration = Duration::from_secs(2);
-/// The deadline that is forced to be missed.
-const MISSED: Duration = Duration::from_secs(2);
 /// How long the story waits for gates and attempts in all, instead of the default half hour.
 const WINDOW: Duration = Duration::from_secs(60);
 /// How long catching up may take.
@@ -151,11 +149,7 @@ pub async fn play(
         scene = set_up(options, events) => scene?,
         () = stop.cancelled() => return Ok(interrupted()),
     };
-    let (_, text) = story_playbook::write(&scene.pair, (options.blue, options.green), Some(OBSERVE))?;
-    events.note(format!(
-        "lag is observed for {} here instead of the default 10s before a hold",
-        humantime::format_duration(OBSERVE)
-    ));
+    let (_, text) = story_playbook::write(&scene.pair, (options.blue, options.green))?;
     let mut acts = Acts::default();
     let playing = perform(&scene, &text, &mut acts, events, stop);
     let ended = while_telling(&scene.load, events, playing).await;
@@ -198,7 +192,7 @@ pub async fn keep(
         scene = set_up(options, events) => scene?,
         () = stop.cancelled() => return Ok(interrupted()),
     };
-    let (path, _) = story_playbook::write(&scene.pair, (options.blue, options.green), None)?;
+    let (path, _) = story_playbook::write(&scene.pair, (options.blue, options.green))?;
     let program =
         std::env::current_exe().map_or_else(|_| "bleen".to_owned(), |exe| exe.display().to_string());
     let place = format!(
@@ -337,11 +331,12 @@ async fn perform(
         stop,
     };
     let mut to_miss = playbook.clone();
-    to_miss.switch.deadline = MISSED;
     to_miss.switch.attempts = 1;
     events.note(format!(
-        "first a switchover that is forced to miss its deadline of {}",
-        humantime::format_duration(MISSED)
+        "first a switchover that is forced to miss its deadline of {}; one attempt instead of the default {}, because the \
+         next one would be made without what is in the way",
+        humantime::format_duration(to_miss.switch.deadline),
+        playbook.switch.attempts
     ));
     let from = scene.load.now();
     let missed = match attempt(stage.miss(&to_miss).await?, acts, events)? {
@@ -445,7 +440,7 @@ async fn preflight(
     }
     events.say(EventKind::StepDone {
         step: Step::Preflight,
-        what: format!("{} findings, none forbids going on", seen.findings.len()),
+        what: summary(&seen.findings),
         took: began.elapsed(),
     });
     Ok(None)
@@ -482,7 +477,7 @@ async fn follow(
     let mut preparation = Preparation::new(request, on_record, on_wait);
     let limits = Limits {
         lag: playbook.lag.limit,
-        observe: playbook.lag.observe,
+        observe: OBSERVE,
         catch_up: playbook.lag.catch_up,
         change: CHANGE,
         undo: CHANGE,

@@ -5,7 +5,6 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -17,12 +16,10 @@ use super::pair::{SCHEMA, SandboxPair};
 /// Name of every sandbox pair: what `--confirm` asks for.
 pub const PAIR_NAME: &str = "sandbox";
 
-/// Writes the playbook and the passwords into the sandbox's directory. `observe` in place of the default time for
-/// which lag is observed, if given.
+/// Writes the playbook and the passwords into the sandbox's directory.
 pub(super) fn write(
     pair: &SandboxPair,
     (blue, green): (ServerKind, ServerKind),
-    observe: Option<Duration>,
 ) -> Result<(PathBuf, String), SandboxError> {
     let dir = pair.dir.path();
     let secret = |account: &Account| -> Result<PathBuf, SandboxError> {
@@ -35,7 +32,6 @@ pub(super) fn write(
         kinds: (blue, green),
         ports: (pair.blue.port(), pair.green.port()),
         accounts: ((&pair.accounts.bleen, &bleen), (&pair.accounts.repl, &repl)),
-        observe,
     });
     let path = dir.join("playbook.yaml");
     private(&path, &text)?;
@@ -59,7 +55,6 @@ struct Written<'a> {
     ports: (u16, u16),
     /// bleen's own and replication's, each with the file of its password.
     accounts: ((&'a Account, &'a Path), (&'a Account, &'a Path)),
-    observe: Option<Duration>,
 }
 
 fn text(written: &Written<'_>) -> String {
@@ -84,12 +79,6 @@ fn text(written: &Written<'_>) -> String {
         repl.user,
         quoted(repl_file),
     );
-    if let Some(observe) = written.observe {
-        let observe = humantime::format_duration(observe);
-        text.push_str(&format!(
-            "\nlag:\n  # Shorter than the default of 10s, for the story's sake.\n  observe: {observe}\n"
-        ));
-    }
     text.push_str(&format!(
         "
 validate:
@@ -154,27 +143,21 @@ mod tests {
         let (bleen, repl) = (account("bleen"), account("repl"));
         for blue in ServerKind::ALL {
             for green in ServerKind::ALL {
-                for observe in [None, Some(Duration::from_secs(2))] {
-                    let file = Path::new("/tmp/a \"name\"/bleen.secret");
-                    let text = text(&Written {
-                        kinds: (blue, green),
-                        ports: (1, 2),
-                        accounts: ((&bleen, file), (&repl, file)),
-                        observe,
-                    });
-                    let playbook = crate::playbook::load(&text, "playbook.yaml");
-                    let playbook = playbook.unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
-                    assert_eq!(playbook.name, PAIR_NAME);
-                    assert_eq!(
-                        playbook.lag.observe,
-                        observe.unwrap_or(crate::playbook::limits::LAG_OBSERVE.default)
-                    );
-                    assert_eq!(
-                        playbook.pair.blue.password,
-                        crate::playbook::model::PasswordSource::File(file.to_owned())
-                    );
-                    assert!(!text.contains("hunter2"));
-                }
+                let file = Path::new("/tmp/a \"name\"/bleen.secret");
+                let text = text(&Written {
+                    kinds: (blue, green),
+                    ports: (1, 2),
+                    accounts: ((&bleen, file), (&repl, file)),
+                });
+                let playbook = crate::playbook::load(&text, "playbook.yaml");
+                let playbook = playbook.unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+                assert_eq!(playbook.name, PAIR_NAME);
+                assert_eq!(playbook.lag.observe, crate::playbook::limits::LAG_OBSERVE.default);
+                assert_eq!(
+                    playbook.pair.blue.password,
+                    crate::playbook::model::PasswordSource::File(file.to_owned())
+                );
+                assert!(!text.contains("hunter2"));
             }
         }
     }

@@ -37,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn servers(self) -> (ServerKind, ServerKind) {
+    pub fn servers(self) -> (ServerKind, ServerKind) {
         match self {
             Self::MySql => (ServerKind::MySql97, ServerKind::MySql97),
             Self::MariaDb => (ServerKind::MariaDb1011, ServerKind::MariaDb118),
@@ -93,7 +93,7 @@ pub struct Scene {
 }
 
 /// The tables that the load writes to, as the big shop has them, and an event that writes by itself.
-fn shop(app: &str) -> Vec<String> {
+pub fn shop(app: &str) -> Vec<String> {
     let numbers = "SELECT a.n + b.n * 10 + c.n * 100 + 1 FROM shop.digits a, shop.digits b, shop.digits c";
     vec![
         "CREATE DATABASE shop DEFAULT CHARACTER SET utf8mb4".into(),

@@ -6,6 +6,7 @@ pub mod check;
 pub mod cli;
 pub mod points;
 pub mod proxy;
+pub mod slow_disk;
 
 use std::time::Duration;
 
@@ -157,6 +158,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         fence_queries: Vec::new(),
         routes: Vec::new(),
         own_sessions: OwnSessions::default(),
+        durable_again: Vec::new(),
         after: None,
     }
 }

@@ -340,6 +340,7 @@ impl Seen {
         LagSample {
             at: now,
             lag: self.beats.lag(now),
+            is_at_least: !self.beats.has_arrived(),
             behind: self.behind,
             write_rate: rates.map(|r| r.0),
             apply_rate: rates.map(|r| r.1),

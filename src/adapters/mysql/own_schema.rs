@@ -73,7 +73,8 @@ pub fn create_statements() -> Vec<String> {
             "run_id VARCHAR(40) NOT NULL, seq INT UNSIGNED NOT NULL, side VARCHAR(8) NOT NULL, what TEXT NOT NULL, \
              statement_text MEDIUMTEXT NOT NULL, state VARCHAR(20) NOT NULL, PRIMARY KEY (run_id, seq)",
         ),
-        "INSERT IGNORE INTO bleen.heartbeat (id, n, run_id) VALUES (1, 0, '-')".to_owned(),
+        // A schema that was made earlier may still be on a green that follows again: its number must be a lower one.
+        "INSERT IGNORE INTO bleen.heartbeat (id, n, run_id) VALUES (1, UNIX_TIMESTAMP() * 1000, '-')".to_owned(),
         "DROP PROCEDURE IF EXISTS bleen.guard".to_owned(),
         "CREATE PROCEDURE bleen.guard(IN seconds DECIMAL(20,3), IN first_statement TEXT, IN second_statement TEXT) \
          SQL SECURITY INVOKER COMMENT 'bleen: makes this server writable again when its time is up' \

@@ -260,9 +260,9 @@ impl Preparation {
         .map_err(|e| Failure(e.to_string()))?;
         let is_there = schema_is_there(&mut blue.session).await.map_err(said)?;
         let mut changes = vec![make_schema(is_there)];
-        if !is_there && !follow.adopted {
-            changes.push(schema_arrives(before.settings.value("super_read_only")));
-        }
+        // The schema that replication brings to green stays there when all is undone: green is a copy of blue at its
+        // position, and what is in blue's binlog behind it, the end of this schema included, asks for it when green
+        // follows again.
         changes.extend(follow.changes);
         self.findings = follow.findings;
         self.schema_is_there = is_there;
@@ -545,26 +545,5 @@ fn make_schema(is_there: bool) -> Change {
         } else {
             vec![own_schema::drop_statement().to_owned()]
         },
-    }
-}
-
-/// The schema on green: it arrives by replication, and when that has been reset nothing takes it away but this.
-fn schema_arrives(super_read_only: Option<&str>) -> Change {
-    let mut undo = vec![
-        "SET SESSION sql_log_bin = 0".to_owned(),
-        own_schema::drop_statement().to_owned(),
-        "SET SESSION sql_log_bin = 1".to_owned(),
-    ];
-    if super_read_only.is_some_and(|v| v.eq_ignore_ascii_case("ON") || v == "1") {
-        // read_only stays on meanwhile.
-        undo.insert(0, "SET GLOBAL super_read_only = OFF".to_owned());
-        undo.push("SET GLOBAL super_read_only = ON".to_owned());
-    }
-    Change {
-        side: Side::Green,
-        what: "bleen's schema arrives on green by replication".to_owned(),
-        sql: "DO 0".to_owned(),
-        masked: false,
-        undo,
     }
 }

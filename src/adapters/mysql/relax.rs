@@ -1,4 +1,5 @@
-//! Green's durability relaxed while it catches up, and put back right before promote.
+//! Green's durability relaxed while it catches up, and put back under the hold once it has caught up, or when a run ends
+//! without a switch. A green that needs to be relaxed to keep up would fall behind at once if it were durable before.
 //!
 //! A green that crashes meanwhile may lose what it applied last. Its place in blue's history is kept in the same
 //! storage engine, so after a crash it goes on from where its data is; nothing that an application was told is lost,
@@ -7,10 +8,11 @@
 use std::time::Duration;
 
 use super::error::ServerError;
+use super::own_schema::{self, UndoRow};
 use super::session::{Purpose, Session};
 use super::settings::{self, Settings};
+use super::sql;
 use super::switch::Server;
-use super::{own_schema, sql};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::{RunId, Side};
 use crate::engine::change::Change;
@@ -25,6 +27,33 @@ const WHAT: &str = "relax green's durability while it catches up";
 #[must_use]
 pub fn is_relaxing(what: &str) -> bool {
     what == WHAT
+}
+
+/// What is recorded on blue of a green that is relaxed: the statement of each row makes green durable again. Empty if it
+/// is not relaxed.
+///
+/// # Errors
+/// Any [`super::error::Cause`].
+pub async fn recorded(on_blue: &mut Session, budget: Duration) -> Result<Vec<UndoRow>, ServerError> {
+    let open = own_schema::open_undos(on_blue, None, budget).await?;
+    let mut open = open.unwrap_or_default();
+    open.retain(|row| is_relaxing(&row.what));
+    Ok(open)
+}
+
+/// The statements of [`recorded`], over a session of its own.
+///
+/// # Errors
+/// Any [`super::error::Cause`].
+pub async fn statements(blue: &Server, run: &RunId, budget: Duration) -> Result<Vec<String>, ServerError> {
+    let purpose = Purpose {
+        run: Some(run.clone()),
+        role: "prepare",
+    };
+    let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
+    let rows = recorded(&mut on_blue, budget).await?;
+    on_blue.close(budget).await;
+    Ok(rows.into_iter().map(|row| row.statement).collect())
 }
 
 /// Makes green durable again if it was relaxed by a run that is recorded on blue, and notes that there. Whether it was.
@@ -42,12 +71,7 @@ pub async fn put_back(
         role: "prepare",
     };
     let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
-    let open = own_schema::open_undos(&mut on_blue, None, budget).await?;
-    let relaxing: Vec<_> = open
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|row| is_relaxing(&row.what))
-        .collect();
+    let relaxing = recorded(&mut on_blue, budget).await?;
     if !relaxing.is_empty() {
         let mut on_green = Session::open(&green.target, &purpose, budget).await?;
         for row in &relaxing {

@@ -208,6 +208,16 @@ pub(super) fn stamp(finding: &mut Finding, blue_family: Option<Family>, waivers:
     }
 }
 
+/// How the findings came out where none forbids going on, in words.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let ok = findings.iter().filter(|f| f.severity == Severity::Ok).count();
+    format!(
+        "{ok} findings are in order, {} more are told above, none forbids going on",
+        findings.len() - ok
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ mod tests;
 
 pub use checks::masked;
 pub use checks::rights::first_hold;
-pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide};
+pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide, summary};
 pub use known::Known;
 pub use survey::{LagFact, Limits, PlanFacts, Survey};
 pub use table::{Facet, GUARDRAILS, Guardrail, examine, facets};

@@ -123,7 +123,7 @@ table! {
     DISK_SPACE, DPH, [Identity, Variables, Disks], checks::limits::disk_space;
     ENGINE, DP, [Schema], checks::tables::engine;
     ERRANT_TRANSACTIONS, DPHA, [Identity, Variables, Positions], checks::binlog::errant;
-    EVENT_SCHEDULER, DPHA, [Identity, Variables, Events], checks::events::event_scheduler;
+    EVENT_SCHEDULER, DPHA, [Identity, Variables, Events, Schema], checks::events::event_scheduler;
     EXTERNAL_REPLICAS, DP, [Identity, Replicas, Channels, Sessions], checks::replication::external_replicas;
     GTID, DP, [Identity, Variables, Positions], checks::binlog::gtid;
     IDENTITY, DPHA, [Identity], checks::identity::identity_check;

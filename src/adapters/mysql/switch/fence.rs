@@ -140,8 +140,25 @@ pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<
             WhyKind::Refused,
             format!("green is locked, which promote would not lift: {lock}"),
         ),
-        None => done(),
+        None => {
+            make_durable(inner, terms).await?;
+            done()
+        }
     }
+}
+
+/// A green that was relaxed to keep up is durable again before anything is sealed for it.
+async fn make_durable(inner: &Inner, terms: Terms) -> Result<(), ServerError> {
+    if inner.settings.durable_again.is_empty() {
+        return Ok(());
+    }
+    let mut green = inner.control(Side::Green, terms.budget).await?;
+    for statement in &inner.settings.durable_again {
+        green
+            .run("make green durable again", statement, terms.budget)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Waits on green; also whether green is read-only, both flags where it has two.

@@ -100,6 +100,8 @@ pub struct Settings {
     pub routes: Vec<Exec>,
     /// Further sessions of this run on blue: no session that writes through read-only, whatever its account.
     pub own_sessions: OwnSessions,
+    /// What makes a relaxed green durable again once it has caught up under the hold; empty if it is not relaxed.
+    pub durable_again: Vec<String>,
     /// How the guardrails are asked once green serves; `None` for not at all.
     pub after: Option<AskAfter>,
 }

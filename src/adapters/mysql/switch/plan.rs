@@ -12,7 +12,7 @@ use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::{self, RunRow};
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::survey::privileged;
-use crate::adapters::mysql::{identity, lag, position_read, quote, sql};
+use crate::adapters::mysql::{identity, lag, position_read, quote, relax, sql};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
@@ -49,6 +49,7 @@ struct Seen {
     locked: Vec<String>,
     persisted: facts::Persisted,
     green_label: String,
+    durable_again: Vec<String>,
 }
 
 /// Plans a switch: reads both servers, changes nothing.
@@ -84,6 +85,11 @@ pub async fn plan(
         green_label: identity::read(green, settings.green.caps.family(), budget)
             .await?
             .label(),
+        durable_again: relax::recorded(blue, budget)
+            .await?
+            .into_iter()
+            .map(|row| row.statement)
+            .collect(),
     };
     let question = privileged::open_sessions_statement(&writers, &std::collections::BTreeSet::new(), 0);
     let mut list = List(Vec::new());
@@ -182,6 +188,10 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         list.add(Step::Fence, Side::Blue, question, None);
     }
     list.add(Step::Drain, Side::Green, waiting(settings), None);
+    for statement in &seen.durable_again {
+        let undo = "none: green was relaxed only to catch up".to_owned();
+        list.add(Step::Drain, Side::Green, statement.clone(), Some(undo));
+    }
     for query in &settings.fence_queries {
         for side in [Side::Blue, Side::Green] {
             list.add(Step::Reprove, side, query.sql.clone(), None);

@@ -12,6 +12,14 @@ use crate::domain::server::Version;
 /// More differences of one kind than this are counted, not listed one by one.
 const LISTED: usize = 50;
 
+/// Whether everything on green is still to come: an empty green is filled by replication, if blue has its whole history;
+/// `purged`, and the plan of the channel, ask for that.
+pub fn is_filled_by_replication(survey: &Survey, green: &Version) -> bool {
+    let before_following = matches!(survey.scope, Scope::Doctor | Scope::Prepare);
+    let schema = survey.green.schema.value();
+    before_following && schema.is_some_and(|schema| flatten(schema, green).is_empty())
+}
+
 /// Compares every object. Not looked at, because replication does not need it and rows do not depend on it: comments,
 /// row formats, statistics, the next generated key (`auto-increment`), names of checks and foreign keys, and bleen's
 /// own schema.
@@ -31,9 +39,7 @@ pub fn schema_diff(survey: &Survey) -> Vec<Finding> {
     };
     let on_blue = flatten(blue, &blue_id.version);
     let on_green = flatten(green, &green_id.version);
-    // An empty green is filled by replication, if blue has its whole history: `purged`, and the plan of the channel, ask.
-    let before_following = matches!(survey.scope, Scope::Doctor | Scope::Prepare);
-    if before_following && on_green.is_empty() && !on_blue.is_empty() {
+    if is_filled_by_replication(survey, &green_id.version) && !on_blue.is_empty() {
         found.ok(
             Side::Green,
             format!(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::guardrails::facts::{
-    PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, TransactionFact,
+    PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, Schema as SchemaFacts, TransactionFact,
 };
 use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
@@ -242,6 +242,21 @@ pub(super) fn cases() -> Vec<Case> {
             "missing on green: shop.tick",
             |s| {
                 s.green.events = Known::Known(vec![]);
+            },
+        ),
+        fine(MySql, Prepare, Id::EVENT_SCHEDULER, |s| {
+            // Nothing is on green yet: blue's binlog brings the events, too.
+            s.green.events = Known::Known(vec![]);
+            s.green.schema = Known::Known(SchemaFacts::default());
+        }),
+        stop(
+            MySql,
+            Hold,
+            Id::EVENT_SCHEDULER,
+            "missing on green: shop.tick",
+            |s| {
+                s.green.events = Known::Known(vec![]);
+                s.green.schema = Known::Known(SchemaFacts::default());
             },
         ),
         stop(MySql, Doctor, Id::EVENT_SCHEDULER, "DISABLED", |s| {
