@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::exec::OnThisMachine;
-use super::mysql::relax;
 use super::mysql::switch::{
     AskAfter, Facts, OpenError, OwnSessions, Server, Settings, SharedFacts, SwitchServers,
 };
@@ -177,8 +176,6 @@ impl Opener for Opening {
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
         let (settings, recorded) = (self.settings.clone(), self.recorded.clone());
         Box::pin(async move {
-            // A green that was relaxed to catch up is durable again before anything is held for it.
-            relax::put_back(&settings.blue, &settings.green, &settings.run, ANSWER).await?;
             let port = SwitchServers::open(settings).await?;
             *recorded.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(port.facts());
             Ok(port)

@@ -28,13 +28,14 @@ pub fn is_relaxing(what: &str) -> bool {
 }
 
 /// Makes green durable again if it was relaxed by a run that is recorded on blue, and notes that there. Whether it was.
+/// Changes nothing unless the expressions of `held` are 1 on blue and on green right before: that the run lock is ours.
 ///
 /// # Errors
 /// Any [`super::error::Cause`]. The record stays then, so that whoever comes later does it again.
 pub async fn put_back(
-    blue: &Server,
-    green: &Server,
+    (blue, green): (&Server, &Server),
     run: &RunId,
+    held: (String, String),
     budget: Duration,
 ) -> Result<bool, ServerError> {
     let purpose = Purpose {
@@ -42,7 +43,8 @@ pub async fn put_back(
         role: "prepare",
     };
     let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
-    let open = own_schema::open_undos(&mut on_blue, None, budget).await?;
+    on_blue.only_while(held.0);
+    let open = own_schema::open_undos(&mut on_blue, green.label.as_deref(), budget).await?;
     let relaxing: Vec<_> = open
         .unwrap_or_default()
         .into_iter()
@@ -50,6 +52,7 @@ pub async fn put_back(
         .collect();
     if !relaxing.is_empty() {
         let mut on_green = Session::open(&green.target, &purpose, budget).await?;
+        on_green.only_while(held.1);
         for row in &relaxing {
             let doing = "make green durable again";
             on_green.run(doing, &row.statement, budget).await?;

@@ -32,6 +32,7 @@ use mysql_async::Row;
 use tokio::sync::{Notify, watch as signal};
 
 use super::error::{Cause, ServerError};
+use super::relax;
 use super::session::Target;
 use super::survey::privileged;
 use crate::domain::capabilities::{Capabilities, PositionKind};
@@ -193,15 +194,19 @@ struct Inner {
 }
 
 impl SwitchServers {
-    /// Opens every session that the attempt needs, takes the run lock on both servers, measures both clocks, and writes
-    /// down on blue what would have to be put back.
+    /// Opens every session that the attempt needs, takes the run lock on both servers, makes a relaxed green durable
+    /// again, measures both clocks, and writes down on blue what would have to be put back.
     ///
     /// # Errors
     /// A session that cannot be opened, a lock that another run holds ([`OpenError::Locked`]), a value that cannot be
-    /// read. Nothing has changed then but the lock, which ends with its session.
+    /// read. Nothing has changed then but the lock, which ends with its session, and perhaps green's durability.
     pub async fn open(settings: Settings) -> Result<Self, OpenError> {
         let budget = settings.answer;
         let sessions = Sessions::open(&settings, budget).await?;
+        // A green that was relaxed to catch up is durable again before anything is held for it. Before the run's row is
+        // written: if it fails, no run is left to be ended.
+        let pair = (&settings.blue, &settings.green);
+        relax::put_back(pair, &settings.run, sessions.held().await, budget).await?;
         let facts = facts::read(&settings, &sessions, budget).await?;
         facts::write(&settings, &sessions, &facts, budget).await?;
         Self::assemble(settings, sessions, facts).await

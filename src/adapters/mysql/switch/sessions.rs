@@ -192,6 +192,13 @@ impl Sessions {
         }
     }
 
+    /// An expression for each side, blue first, that is 1 there while this run holds the run lock.
+    pub async fn held(&self) -> (String, String) {
+        let blue = self.blue.control.lock.lock().await.id;
+        let green = self.green.control.lock.lock().await.id;
+        (holds(blue), holds(green))
+    }
+
     /// The control session as it was opened, for reading before the attempt begins.
     pub async fn first_control(&self, side: Side) -> MutexGuard<'_, Session> {
         self.side(side).control.session.lock().await
