@@ -184,14 +184,22 @@ async fn locked(
             )
         })
         .collect();
-    let ending = if left.is_empty() {
-        Ending::Done
-    } else {
-        Ending::Failed(ErrorKind::Internal)
-    };
+    if left.is_empty() {
+        return Ok(Done {
+            ending: Ending::Done,
+            result: json!({ "pair": playbook.name, "undone": undone, "left": left }),
+        });
+    }
+    // As a `prepare` that could not put everything back: blue has served all the time.
     Ok(Done {
-        ending,
-        result: json!({ "pair": playbook.name, "undone": undone, "left": left }),
+        ending: Ending::Released,
+        result: json!({
+            "pair": playbook.name,
+            "undone": undone,
+            "now": "not everything was put back; blue serves as before; see to what stands in the way, then `bleen \
+                    rollback` again",
+            "left": left,
+        }),
     })
 }
 

@@ -63,8 +63,9 @@ pub async fn promoted_by(server: &Server, session: &mut Session) -> Result<Optio
 pub async fn lock_holder(server: &Server, session: &mut Session) -> Result<Option<String>, ServerError> {
     let taken = run_lock_holder(server, session, ANSWER).await?;
     Ok(taken.map(|taken| {
+        let run = taken.run.map(|run| format!("{run}, ")).unwrap_or_default();
         format!(
-            "session {} on {} ({}), last heard of {} s ago",
+            "{run}session {} on {} ({}), last heard of {} s ago",
             taken.session, server.target.side, taken.account, taken.silent
         )
     }))
