@@ -294,3 +294,41 @@ fn nothing_is_left_behind_by_commands_that_only_read() {
         .collect();
     assert_eq!(left, [environment.home.path().join("full.yaml")]);
 }
+
+#[test]
+fn a_refusal_is_a_result_for_scripts_too() {
+    let environment = Environment::new();
+    let playbook = environment.playbook("shop.yaml", &shipped("minimal.yaml"));
+    for (command, more) in [
+        ("switch", vec![]),
+        ("run", vec![]),
+        ("switch", vec!["--confirm", "another"]),
+        ("rollback", vec!["--confirm", "another"]),
+    ] {
+        let mut arguments = vec![command, &playbook, "--output", "json"];
+        arguments.extend(more);
+        let output = environment.run(&arguments);
+        let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+        let last: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap_or("null")).unwrap();
+        assert_eq!(
+            (
+                &last["type"],
+                &last["command"],
+                &last["outcome"],
+                &last["exit_code"],
+                &last["changed"]
+            ),
+            (
+                &"result".into(),
+                &command.into(),
+                &"refused".into(),
+                &6.into(),
+                &false.into()
+            ),
+            "{}",
+            seen(&output)
+        );
+        assert_eq!(code(&output), 6);
+        assert!(last["why"].as_str().unwrap().contains("--confirm"), "{last}");
+    }
+}

@@ -79,6 +79,11 @@ async fn second_operator(scene: &Scene) {
             told.contains("session") && told.contains("bleen@") && told.contains("silent for"),
             "{told}"
         );
+        // Which run, by whom and since when, on servers that keep connection attributes and on others.
+        assert!(
+            told.contains("run 2") && told.contains("of tester@") && told.contains("begun 2"),
+            "{told}"
+        );
     }
     run.end(SOON).await.expect("switched", 0);
     scene.check("second operator", watch, Side::Green).await;

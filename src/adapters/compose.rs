@@ -175,11 +175,11 @@ impl Opening {
 /// however that ends. Only while the pair is ours.
 pub async fn end_relaxing((blue, green): (&Server, &Server), run: &RunId, events: &Events) {
     let ended: Result<bool, OpenError> = async {
-        if relax::statements(blue, run, ANSWER).await?.is_empty() {
+        if relax::statements((blue, green), run, ANSWER).await?.is_empty() {
             return Ok(false);
         }
         let lock = RunLock::take(blue, green, run, ANSWER).await?;
-        let put_back = relax::put_back(blue, green, run, ANSWER).await;
+        let put_back = relax::put_back((blue, green), run, lock.held(), ANSWER).await;
         lock.give_up().await;
         Ok(put_back?)
     }
@@ -203,7 +203,8 @@ impl Opener for Opening {
     fn open(&self) -> Pending<Result<SwitchServers, OpenError>> {
         let (mut settings, recorded) = (self.settings.clone(), self.recorded.clone());
         Box::pin(async move {
-            settings.durable_again = relax::statements(&settings.blue, &settings.run, ANSWER).await?;
+            let pair = (&settings.blue, &settings.green);
+            settings.durable_again = relax::statements(pair, &settings.run, ANSWER).await?;
             let port = SwitchServers::open(settings).await?;
             *recorded.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(port.facts());
             Ok(port)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::sandbox::ServerKind;
 
@@ -25,6 +25,24 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// Reads the process's command line.
+    ///
+    /// # Errors
+    /// It is wrong, or asks for help.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+}
+
+/// The command line as clap knows it, with the exit codes below the help of every command.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command().mut_subcommands(|one| one.after_help(super::exit::plain_table()))
 }
 
 /// Options that every command takes.

@@ -1,8 +1,6 @@
 //! What is generated from the command line and the playbook's types: schema, completions, manual pages.
 
-use clap::CommandFactory;
-
-use super::args::Args;
+use super::args;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
 use super::printer::Printer;
@@ -16,7 +14,7 @@ pub fn schema(printer: &mut Printer) -> Ending {
 /// `bleen completions SHELL`.
 pub fn completions(shell: clap_complete::Shell, printer: &mut Printer) -> Ending {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "bleen", &mut script);
+    clap_complete::generate(shell, &mut args::command(), "bleen", &mut script);
     printer.raw(&String::from_utf8_lossy(&script));
     Ending::Done
 }
@@ -26,7 +24,7 @@ pub fn completions(shell: clap_complete::Shell, printer: &mut Printer) -> Ending
 /// # Errors
 /// Usage, when there is no such command.
 pub fn man(command: Option<&str>, printer: &mut Printer) -> Result<Ending, CliError> {
-    let mut all = Args::command();
+    let mut all = args::command();
     all.build();
     let page = match command {
         None => all,

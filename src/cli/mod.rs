@@ -35,8 +35,6 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Args, Command, Output};
 use error::CliError;
 use exit::{Ending, ErrorKind};
@@ -44,7 +42,7 @@ use printer::Printer;
 
 /// Runs the command line and returns the process's exit code.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read() {
         Ok(args) => args,
         Err(error) => return refuse(&error),
     };

@@ -142,6 +142,7 @@ async fn preparing(
             let record = own_schema::undo_statement(&UndoRow {
                 run_id: "<run>".to_owned(),
                 seq: 0,
+                green: "<green>".to_owned(),
                 side: Side::Blue,
                 what: "<change>".to_owned(),
                 statement: "<its undo>".to_owned(),

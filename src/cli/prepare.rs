@@ -476,7 +476,7 @@ impl Told {
 /// # Errors
 /// A server that cannot be asked.
 pub async fn is_prepared(pair: &mut Pair) -> Result<bool, CliError> {
-    let open = own_schema::open_undos(&mut pair.on_blue, None, ANSWER).await?;
+    let open = own_schema::open_undos(&mut pair.on_blue, Some(&pair.labels.green), ANSWER).await?;
     if open.unwrap_or_default().iter().all(|row| row.side == Side::Blue) {
         return Ok(false);
     }

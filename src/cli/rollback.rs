@@ -95,13 +95,17 @@ async fn locked(
             }),
         });
     }
-    let rows = match own_schema::open_undos(&mut pair.on_blue, None, ANSWER).await? {
+    let green = pair.labels.green.clone();
+    let rows = match own_schema::open_undos(&mut pair.on_blue, Some(&green), ANSWER).await? {
         Some(rows) => rows,
         // The schema is not there, or not all of it: only its own making can have been under way.
-        None if own_schema::is_there(&mut pair.on_blue, ANSWER).await? => unmade_schema(runs, playbook)?,
+        None if own_schema::is_there(&mut pair.on_blue, ANSWER).await? => {
+            unmade_schema(runs, playbook, &green)?
+        }
         None => Vec::new(),
     };
-    if rows.is_empty() {
+    let (rows, schema) = without_shared(rows, pair).await?;
+    if rows.is_empty() && schema.is_empty() {
         events.note("nothing is recorded that would have to be put back; nothing has changed");
         return Ok(Done {
             ending: Ending::Done,
@@ -132,6 +136,20 @@ async fn locked(
         journal.append(&record, false).map_err(|e| e.to_string())
     });
     let mut preparation = Preparation::new(request, on_record, Box::new(|_, _| ())).only_while(lock.held());
+    // First: the other pair has the schema's record, whatever becomes of this rollback.
+    for (row, other) in &schema {
+        preparation.hand_over(row, other, ANSWER).await.map_err(|e| {
+            CliError::new(
+                ErrorKind::NotReady,
+                "leave bleen's schema to another pair of this blue",
+                e.to_string(),
+            )
+        })?;
+        events.note(format!(
+            "bleen's schema stays on blue: another green that follows it, `{other}`, is recorded there; the last rollback \
+             takes it away"
+        ));
+    }
     let total = rows.len();
     // Not given up half-way by the first signal: it is the way back itself, and bounded.
     let left = tokio::select! {
@@ -166,20 +184,51 @@ async fn locked(
             )
         })
         .collect();
-    let ending = if left.is_empty() {
-        Ending::Done
-    } else {
-        Ending::Failed(ErrorKind::Internal)
-    };
+    if left.is_empty() {
+        return Ok(Done {
+            ending: Ending::Done,
+            result: json!({ "pair": playbook.name, "undone": undone, "left": left }),
+        });
+    }
+    // As a `prepare` that could not put everything back: blue has served all the time.
     Ok(Done {
-        ending,
-        result: json!({ "pair": playbook.name, "undone": undone, "left": left }),
+        ending: Ending::Released,
+        result: json!({
+            "pair": playbook.name,
+            "undone": undone,
+            "now": "not everything was put back; blue serves as before; see to what stands in the way, then `bleen \
+                    rollback` again",
+            "left": left,
+        }),
     })
+}
+
+/// The rows of this pair that are put back, and those that another pair of the same blue still needs, each with that
+/// pair's green: bleen's schema on blue holds the records of all of them, and the last one takes it away.
+async fn without_shared(
+    rows: Vec<UndoRow>,
+    pair: &mut Pair,
+) -> Result<(Vec<UndoRow>, Vec<(UndoRow, String)>), CliError> {
+    let all = own_schema::open_undos(&mut pair.on_blue, None, ANSWER).await?;
+    let other = all
+        .unwrap_or_default()
+        .into_iter()
+        .find(|row| row.green != own_schema::recorded_label(&pair.labels.green));
+    let Some(other) = other else {
+        return Ok((rows, Vec::new()));
+    };
+    let (shared, own): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|row| row.side == Side::Blue && row.statement == own_schema::drop_statement());
+    Ok((
+        own,
+        shared.into_iter().map(|row| (row, other.green.clone())).collect(),
+    ))
 }
 
 /// What a `prepare` left that ended while it made bleen's schema: known from this machine's journals only, because
 /// nothing else is changed before that schema is there and has the record.
-fn unmade_schema(runs: &Path, playbook: &Playbook) -> Result<Vec<UndoRow>, CliError> {
+fn unmade_schema(runs: &Path, playbook: &Playbook, green: &str) -> Result<Vec<UndoRow>, CliError> {
     let cannot = |e: crate::engine::ports::JournalError| {
         CliError::new(ErrorKind::NotReady, "read the journals", e.to_string())
     };
@@ -202,6 +251,7 @@ fn unmade_schema(runs: &Path, playbook: &Playbook) -> Result<Vec<UndoRow>, CliEr
             } if statement == own_schema::drop_statement() => Some(UndoRow {
                 run_id: run.to_string(),
                 seq: 0,
+                green: green.to_owned(),
                 side: Side::Blue,
                 what: what.clone(),
                 statement: statement.clone(),

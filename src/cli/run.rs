@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::Global;
 use super::confirm::is_confirmed;
-use super::error::CliError;
+use super::error::{CliError, NOTHING_CHANGED};
 use super::exit::{Ending, ErrorKind};
 use super::printer::Printer;
 use super::signals::{At, Signals};
@@ -50,11 +50,32 @@ async fn all_of_it(playbook: &Playbook, global: &Global, events: &Events, at: At
     }
     if prepare::is_prepared(&mut pair).await? {
         events.note("green follows blue already");
-    } else {
-        let prepared = prepare::prepare_pair(playbook, &runs, &mut pair, events, &signals, "prepare").await?;
-        if prepared.ending != Ending::Done {
-            return Ok(prepared);
-        }
+        return switch_pair(playbook, &runs, &mut pair, events, &signals).await;
     }
-    switch_pair(playbook, &runs, &mut pair, events, &signals).await
+    let prepared = prepare::prepare_pair(playbook, &runs, &mut pair, events, &signals, "prepare").await?;
+    if prepared.ending != Ending::Done {
+        return Ok(prepared);
+    }
+    let switched = switch_pair(playbook, &runs, &mut pair, events, &signals).await;
+    after_preparing(switched, events)
+}
+
+/// What this command has changed, for whoever reads that no switch came of it.
+const PREPARED: &str = "the pair is prepared: green follows blue and is read-only; `bleen switch` tries again, `bleen \
+                        rollback` undoes it; blue serves as before";
+
+/// A switch that did not begin has changed nothing; this command has.
+fn after_preparing(switched: Result<Done, CliError>, events: &Events) -> Result<Done, CliError> {
+    match switched {
+        Ok(mut done) if matches!(done.ending, Ending::NotReady | Ending::Interrupted) => {
+            events.warn(PREPARED);
+            if let Some(fields) = done.result.as_object_mut() {
+                fields.insert("changed".to_owned(), true.into());
+                fields.insert("now".to_owned(), PREPARED.into());
+            }
+            Ok(done)
+        }
+        Err(e) if e.changed == NOTHING_CHANGED => Err(e.changed(PREPARED)),
+        other => other,
+    }
 }

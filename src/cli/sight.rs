@@ -24,8 +24,8 @@ pub struct Sight {
     pub accepts_writes: bool,
     /// The runs that it knows, newest last.
     pub runs: Vec<RunRow>,
-    /// What is recorded there to be put back, last change first.
-    pub open: Vec<UndoRow>,
+    /// What is recorded there to be put back, last change first, for every pair of that blue; or why that is not known.
+    pub open: Result<Vec<UndoRow>, String>,
     /// Who holds the run lock there, in words.
     pub lock: Option<String>,
     /// The run of the newest epoch, if that run promoted this very server.
@@ -63,8 +63,9 @@ pub async fn promoted_by(server: &Server, session: &mut Session) -> Result<Optio
 pub async fn lock_holder(server: &Server, session: &mut Session) -> Result<Option<String>, ServerError> {
     let taken = run_lock_holder(server, session, ANSWER).await?;
     Ok(taken.map(|taken| {
+        let run = taken.run.map(|run| format!("{run}, ")).unwrap_or_default();
         format!(
-            "session {} on {} ({}), last heard of {} s ago",
+            "{run}session {} on {} ({}), last heard of {} s ago",
             taken.session, server.target.side, taken.account, taken.silent
         )
     }))
@@ -91,9 +92,10 @@ pub async fn look(server: &Server, session: &mut Session) -> Result<Sight, CliEr
         identity: identity::read(session, server.caps.family(), ANSWER).await?,
         accepts_writes,
         runs: own_schema::runs(session, ANSWER).await?.unwrap_or_default(),
-        open: own_schema::open_undos(session, None, ANSWER)
-            .await?
-            .unwrap_or_default(),
+        open: match own_schema::open_undos(session, None, ANSWER).await {
+            Err(e) if own_schema::is_of_earlier_form(&e) => Err(e.to_string()),
+            other => Ok(other?.unwrap_or_default()),
+        },
         lock: lock_holder(server, session).await?,
         promoted_by: promoted_by(server, session).await?,
         follows,

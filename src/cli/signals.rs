@@ -33,15 +33,10 @@ impl At {
 pub fn what_cancel_does(step: Option<Step>) -> &'static str {
     match step {
         None
-        | Some(
-            Step::Preflight
-            | Step::Follow
-            | Step::CatchUp
-            | Step::Prove
-            | Step::Warm
-            | Step::Ready
-            | Step::WireBack,
-        ) => "stops; what was changed is put back, blue serves throughout",
+        | Some(Step::Preflight | Step::Follow | Step::CatchUp | Step::Prove | Step::Warm | Step::WireBack) => {
+            "stops; what was changed is put back, blue serves throughout"
+        }
+        Some(Step::Ready) => "stops; nobody is held, blue serves, and green goes on following it",
         Some(Step::Quiet | Step::Arm | Step::Hold | Step::Fence | Step::Drain | Step::Reprove) => {
             "gives up the hold; waiting writers go on, blue serves"
         }

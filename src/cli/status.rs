@@ -17,7 +17,7 @@ use super::switch::Done;
 use super::unfinished::{self, Labels};
 use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
-use crate::adapters::mysql::own_schema::{RunRow, UndoRow};
+use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::Unit;
 use crate::domain::step::Step;
@@ -150,7 +150,10 @@ impl Report<'_> {
             "state": self.state(&open, unfinished.is_some()),
             "unfinished_run": unfinished.map(|row| self.unfinished_words(&row)),
             "run_lock": self.lock().unwrap_or_else(|| "free".to_owned()),
-            "to_put_back": open.iter().map(|r| format!("{}: {}", r.side, r.what)).collect::<Vec<_>>(),
+            "to_put_back": match &open {
+                Ok(open) => open.iter().map(|r| format!("{}: {}", r.side, r.what)).collect::<Vec<_>>(),
+                Err(why) => vec![format!("not known: {why}")],
+            },
             "this_machine": self.runs.as_deref().and_then(|runs| remembered::newest(runs, &self.playbook.name)),
         })
     }
@@ -176,14 +179,20 @@ impl Report<'_> {
 
     /// What is recorded to be put back, by the side that serves: after a switch blue is sealed and its record stands
     /// still.
-    fn open(&self) -> Vec<UndoRow> {
+    fn open(&self) -> Result<Vec<UndoRow>, String> {
         let of = |side: &Result<Sight, CliError>| side.as_ref().ok().map(|s| s.open.clone());
         let rows = if self.switched().is_some() {
             of(&self.green)
         } else {
             of(&self.blue).or_else(|| of(&self.green))
         };
-        rows.unwrap_or_default()
+        let mut rows = rows.unwrap_or_else(|| Ok(Vec::new()))?;
+        // Another green of this blue has its own; which green is ours is not known while it cannot be asked.
+        if let Ok(green) = &self.green {
+            let ours = green.identity.label();
+            rows.retain(|row| row.green == own_schema::recorded_label(&ours));
+        }
+        Ok(rows)
     }
 
     fn lock(&self) -> Option<String> {
@@ -221,7 +230,7 @@ impl Report<'_> {
     }
 
     /// What the pair has come to, with the command that goes on.
-    fn state(&self, open: &[UndoRow], unfinished: bool) -> String {
+    fn state(&self, open: &Result<Vec<UndoRow>, String>, unfinished: bool) -> String {
         if self.blue.is_err() && self.green.is_err() {
             return "not known: neither server could be asked; make nothing writable by hand".to_owned();
         }
@@ -249,7 +258,10 @@ impl Report<'_> {
                     Side::Blue => ", and green was not promoted",
                 }
             ),
-            (None, None, false) => self.at_rest(open),
+            (None, None, false) => match open {
+                Ok(open) => self.at_rest(open),
+                Err(why) => format!("not known: {why}"),
+            },
         }
     }
 

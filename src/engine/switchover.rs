@@ -222,7 +222,7 @@ impl<O: Opener> Switchover<'_, O> {
             self.events.say(EventKind::Waiting {
                 step: Step::Ready,
                 what: format!(
-                    "{}; gives up in {}; nothing has changed",
+                    "{}; gives up in {}; nobody is held",
                     reasons.join("; "),
                     humantime::format_duration(left)
                 ),

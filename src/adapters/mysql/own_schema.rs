@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use super::error::ServerError;
+use super::error::{Cause, ServerError};
 use super::quote;
 use super::session::Session;
 use crate::domain::capabilities::Capabilities;
@@ -31,6 +31,9 @@ pub const GUARD_LOCK: &str = "bleen.guard";
 
 /// The number of the guard's session on this server, NULL if none runs. Needs no right.
 pub const FIND_GUARD: &str = "SELECT IS_USED_LOCK('bleen.guard')";
+
+/// The largest number of bytes of a server's label.
+const LABEL_BYTES: usize = 240;
 
 /// The largest number of bytes of a text column here; longer texts are cut by [`cut`].
 const TEXT_BYTES: usize = 60_000;
@@ -70,8 +73,9 @@ pub fn create_statements() -> Vec<String> {
         ),
         table(
             "undo",
-            "run_id VARCHAR(40) NOT NULL, seq INT UNSIGNED NOT NULL, side VARCHAR(8) NOT NULL, what TEXT NOT NULL, \
-             statement_text MEDIUMTEXT NOT NULL, state VARCHAR(20) NOT NULL, PRIMARY KEY (run_id, seq)",
+            "run_id VARCHAR(40) NOT NULL, seq INT UNSIGNED NOT NULL, green VARCHAR(250) NOT NULL, side VARCHAR(8) NOT \
+             NULL, what TEXT NOT NULL, statement_text MEDIUMTEXT NOT NULL, state VARCHAR(20) NOT NULL, PRIMARY KEY \
+             (run_id, seq)",
         ),
         // A schema that was made earlier may still be on a green that follows again: its number must be a lower one.
         "INSERT IGNORE INTO bleen.heartbeat (id, n, run_id) VALUES (1, UNIX_TIMESTAMP() * 1000, '-')".to_owned(),
@@ -139,7 +143,7 @@ pub fn epoch_statement(run: &RunId, promoted: &str, fence: &str) -> String {
         "INSERT IGNORE INTO bleen.epochs (run_id, epoch, promoted, fence) SELECT {run}, COALESCE(MAX(epoch), 0) + 1, \
          {promoted}, {fence} FROM bleen.epochs",
         run = quote::text(run.as_str()),
-        promoted = quote::text(cut(promoted, 240)),
+        promoted = quote::text(recorded_label(promoted)),
         fence = quote::text(cut(fence, TEXT_BYTES)),
     )
 }
@@ -264,7 +268,10 @@ pub struct UndoRow {
     pub run_id: String,
     /// Its place in the run's order; undone from the highest to the lowest.
     pub seq: u32,
-    /// The server it was made on.
+    /// Which green the pair has that the change was made for ([`crate::domain::identity::Identity::label`]): several
+    /// may follow one blue.
+    pub green: String,
+    /// The side it was made on.
     pub side: Side,
     /// What the change is, for people.
     pub what: String,
@@ -278,9 +285,11 @@ pub struct UndoRow {
 #[must_use]
 pub fn undo_statement(row: &UndoRow) -> String {
     format!(
-        "REPLACE INTO bleen.undo (run_id, seq, side, what, statement_text, state) VALUES ({}, {}, {}, {}, {}, {})",
+        "REPLACE INTO bleen.undo (run_id, seq, green, side, what, statement_text, state) VALUES ({}, {}, {}, {}, {}, {}, \
+         {})",
         quote::text(cut(&row.run_id, 40)),
         row.seq,
+        quote::text(recorded_label(&row.green)),
         quote::text(row.side.as_str()),
         quote::text(cut(&row.what, TEXT_BYTES)),
         quote::text(cut(&row.statement, 1_000_000)),
@@ -297,37 +306,50 @@ pub fn undone_statement(run_id: &str, seq: u32) -> String {
     )
 }
 
+/// The statement that gives a recorded change to the pair of another green, which then has to put it back.
+#[must_use]
+pub fn hand_over_statement(row: &UndoRow, green: &str) -> String {
+    format!(
+        "UPDATE bleen.undo SET green = {} WHERE run_id = {} AND seq = {}",
+        quote::text(recorded_label(green)),
+        quote::text(&row.run_id),
+        row.seq
+    )
+}
+
 /// The statement that concludes what is recorded: green serves, so nothing of it is to be put back any more. Run on
 /// green; blue is sealed by then, and its record stands still.
 pub const CONCLUDE: &str = "UPDATE bleen.undo SET state = 'concluded' WHERE state = 'open'";
 
-/// What still must be put back, last change first: of one run, or of all of them. `None` if bleen's schema is not
-/// there.
+/// What still must be put back, last change first: of the pair with one green, or of all pairs of this blue. `None` if
+/// bleen's schema is not there.
 ///
 /// # Errors
 /// Any [`super::error::Cause`] except that the schema or table is missing; a side that is neither `blue` nor `green`
-/// is [`super::error::Cause::Unexpected`].
+/// is [`super::error::Cause::Unexpected`]. A schema of the form without greens is refused, with what mends it: see
+/// [`is_of_earlier_form`].
 pub async fn open_undos(
     session: &mut Session,
-    run: Option<&RunId>,
+    green: Option<&str>,
     budget: Duration,
 ) -> Result<Option<Vec<UndoRow>>, ServerError> {
-    let of_run = run.map_or_else(String::new, |run| {
-        format!(" AND run_id = {}", quote::text(run.as_str()))
+    let of_green = green.map_or_else(String::new, |green| {
+        format!(" AND green = {}", quote::text(recorded_label(green)))
     });
     // Run ids begin with the time of the run.
     let sql = format!(
-        "SELECT run_id, seq, side, what, statement_text, state FROM bleen.undo WHERE state = 'open'{of_run} ORDER BY \
-         run_id DESC, seq DESC"
+        "SELECT run_id, seq, green, side, what, statement_text, state FROM bleen.undo WHERE state = 'open'{of_green} \
+         ORDER BY run_id DESC, seq DESC"
     );
     let doing = "read what must be put back";
-    let rows: Vec<(String, u32, String, String, String, String)> =
+    let rows: Vec<(String, u32, String, String, String, String, String)> =
         match session.rows(doing, &sql, budget).await {
             Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) if is_of_earlier_form(&e) => return Err(earlier_form(e, green)),
             other => other?,
         };
     let mut undos = Vec::with_capacity(rows.len());
-    for (run_id, seq, side, what, statement, state) in rows {
+    for (run_id, seq, green, side, what, statement, state) in rows {
         let side = match side.as_str() {
             "blue" => Side::Blue,
             "green" => Side::Green,
@@ -336,6 +358,7 @@ pub async fn open_undos(
         undos.push(UndoRow {
             run_id,
             seq,
+            green,
             side,
             what,
             statement,
@@ -349,6 +372,37 @@ pub async fn open_undos(
 #[must_use]
 pub fn is_missing(error: &ServerError) -> bool {
     matches!(error.code(), Some(1049 | 1146 | 1305))
+}
+
+/// Whether the answer was that the schema is of a form in which it was not recorded for which green a change was made.
+#[must_use]
+pub fn is_of_earlier_form(error: &ServerError) -> bool {
+    error.code() == Some(UNKNOWN_COLUMN)
+}
+
+/// The server's number for a column that is not there.
+const UNKNOWN_COLUMN: u16 = 1054;
+
+/// Says what mends a schema of the earlier form: only a person knows which green the changes in it were made for.
+fn earlier_form(error: ServerError, green: Option<&str>) -> ServerError {
+    let label = quote::text(recorded_label(green.unwrap_or("<which server green is>")));
+    ServerError {
+        cause: Cause::Refused {
+            code: UNKNOWN_COLUMN,
+            message: format!(
+                "bleen's schema was made by an earlier bleen, which did not record for which green a change was made. If \
+                 everything in bleen.undo was made for this green, run on blue: ALTER TABLE bleen.undo ADD COLUMN green \
+                 VARCHAR(250) NOT NULL DEFAULT {label} AFTER seq"
+            ),
+        },
+        ..error
+    }
+}
+
+/// A server's label as it stands in the record.
+#[must_use]
+pub fn recorded_label(label: &str) -> &str {
+    cut(label, LABEL_BYTES)
 }
 
 /// Cuts a text to at most `bytes` bytes, between characters.

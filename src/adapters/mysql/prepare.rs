@@ -145,6 +145,17 @@ impl Preparation {
         left
     }
 
+    /// Gives a recorded change to the pair of another green of this blue: that one still needs it.
+    ///
+    /// # Errors
+    /// Any [`super::error::Cause`]; the record stays as it is.
+    pub async fn hand_over(&mut self, row: &UndoRow, green: &str, budget: Duration) -> Result<(), Failure> {
+        let statement = own_schema::hand_over_statement(row, green);
+        let blue = self.on(Side::Blue).await.map_err(said)?;
+        let doing = "leave bleen's schema on blue to another pair";
+        blue.session.run(doing, &statement, budget).await.map_err(said)
+    }
+
     /// An open session on a side, with what is known of it. Opens one where there is none or it is spent.
     async fn on(&mut self, side: Side) -> Result<&mut Reached, ServerError> {
         let (slot, target) = match side {
@@ -259,6 +270,13 @@ impl Preparation {
         )
         .map_err(|e| Failure(e.to_string()))?;
         let is_there = schema_is_there(&mut blue.session).await.map_err(said)?;
+        if is_there {
+            // Of the form that the record needs, or refused now, when nothing is changed yet.
+            let label = green.identity.label();
+            own_schema::open_undos(&mut blue.session, Some(&label), READ)
+                .await
+                .map_err(said)?;
+        }
         let mut changes = vec![make_schema(is_there)];
         // The schema that replication brings to green stays there when all is undone: green is a copy of blue at its
         // position, and what is in blue's binlog behind it, the end of this schema included, asks for it when green
@@ -384,10 +402,17 @@ impl Preparation {
         let _ = (self.on_record)(&row);
     }
 
+    /// Which server green is; known since the plan was made.
+    fn green_label(&self) -> String {
+        let green = self.green.as_ref();
+        green.map_or_else(String::new, |green| green.identity.label())
+    }
+
     fn row(&self, seq: u32, change: &Change) -> UndoRow {
         UndoRow {
             run_id: self.request.run.to_string(),
             seq,
+            green: self.green_label(),
             side: change.side,
             what: change.what.clone(),
             statement: change.undo.join(";\n"),
@@ -526,10 +551,10 @@ async fn source(request: &Request, blue: &mut Session, caps: &Capabilities) -> R
     })
 }
 
-async fn schema_is_there(blue: &mut Session) -> Result<bool, ServerError> {
+async fn schema_is_there(session: &mut Session) -> Result<bool, ServerError> {
     let question =
         "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'bleen' AND table_name = 'undo'";
-    let tables: u64 = blue.one("look for bleen's schema", question, READ).await?;
+    let tables: u64 = session.one("look for bleen's schema", question, READ).await?;
     Ok(tables > 0)
 }
 

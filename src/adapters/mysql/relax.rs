@@ -29,13 +29,17 @@ pub fn is_relaxing(what: &str) -> bool {
     what == WHAT
 }
 
-/// What is recorded on blue of a green that is relaxed: the statement of each row makes green durable again. Empty if it
+/// What is recorded on blue of the green of this label, if it is relaxed: the statement of each row makes green durable again. Empty if it
 /// is not relaxed.
 ///
 /// # Errors
 /// Any [`super::error::Cause`].
-pub async fn recorded(on_blue: &mut Session, budget: Duration) -> Result<Vec<UndoRow>, ServerError> {
-    let open = own_schema::open_undos(on_blue, None, budget).await?;
+pub async fn recorded(
+    on_blue: &mut Session,
+    label: Option<&str>,
+    budget: Duration,
+) -> Result<Vec<UndoRow>, ServerError> {
+    let open = own_schema::open_undos(on_blue, label, budget).await?;
     let mut open = open.unwrap_or_default();
     open.retain(|row| is_relaxing(&row.what));
     Ok(open)
@@ -45,25 +49,30 @@ pub async fn recorded(on_blue: &mut Session, budget: Duration) -> Result<Vec<Und
 ///
 /// # Errors
 /// Any [`super::error::Cause`].
-pub async fn statements(blue: &Server, run: &RunId, budget: Duration) -> Result<Vec<String>, ServerError> {
+pub async fn statements(
+    (blue, green): (&Server, &Server),
+    run: &RunId,
+    budget: Duration,
+) -> Result<Vec<String>, ServerError> {
     let purpose = Purpose {
         run: Some(run.clone()),
         role: "prepare",
     };
     let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
-    let rows = recorded(&mut on_blue, budget).await?;
+    let rows = recorded(&mut on_blue, green.label.as_deref(), budget).await?;
     on_blue.close(budget).await;
     Ok(rows.into_iter().map(|row| row.statement).collect())
 }
 
 /// Makes green durable again if it was relaxed by a run that is recorded on blue, and notes that there. Whether it was.
+/// Changes nothing unless the expressions of `held` are 1 on blue and on green right before: that the run lock is ours.
 ///
 /// # Errors
 /// Any [`super::error::Cause`]. The record stays then, so that whoever comes later does it again.
 pub async fn put_back(
-    blue: &Server,
-    green: &Server,
+    (blue, green): (&Server, &Server),
     run: &RunId,
+    held: (String, String),
     budget: Duration,
 ) -> Result<bool, ServerError> {
     let purpose = Purpose {
@@ -71,9 +80,11 @@ pub async fn put_back(
         role: "prepare",
     };
     let mut on_blue = Session::open(&blue.target, &purpose, budget).await?;
-    let relaxing = recorded(&mut on_blue, budget).await?;
+    on_blue.only_while(held.0);
+    let relaxing = recorded(&mut on_blue, green.label.as_deref(), budget).await?;
     if !relaxing.is_empty() {
         let mut on_green = Session::open(&green.target, &purpose, budget).await?;
+        on_green.only_while(held.1);
         for row in &relaxing {
             let doing = "make green durable again";
             on_green.run(doing, &row.statement, budget).await?;

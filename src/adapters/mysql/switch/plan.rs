@@ -85,7 +85,7 @@ pub async fn plan(
         green_label: identity::read(green, settings.green.caps.family(), budget)
             .await?
             .label(),
-        durable_again: relax::recorded(blue, budget)
+        durable_again: relax::recorded(blue, settings.green.label.as_deref(), budget)
             .await?
             .into_iter()
             .map(|row| row.statement)

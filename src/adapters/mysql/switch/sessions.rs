@@ -12,7 +12,7 @@ use super::{Facts, Inner, OpenError, Server, Settings, facts};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
-use crate::adapters::mysql::{identity, quote, sql};
+use crate::adapters::mysql::{identity, own_schema, quote, sql};
 use crate::domain::ids::{RunId, Side};
 
 /// The named lock that a run holds on both servers.
@@ -30,12 +30,15 @@ const LOCK_IDLE_SECONDS: u64 = 60;
 /// Another run holds the pair.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error(
-    "another run of bleen holds {side}: session {session}, account {account}, silent for {silent} s. \
-     Wait for it, or `bleen resume` it if it is dead"
+    "another run of bleen holds {side}: {}session {session}, account {account}, silent for {silent} s. \
+     Wait for it, or `bleen resume` it if it is dead",
+    .run.as_ref().map(|run| format!("{run}, ")).unwrap_or_default()
 )]
 pub struct RunLockTaken {
     /// The side on which the lock is held.
     pub side: Side,
+    /// The run, its operator and since when, in words, as far as the server knows them.
+    pub run: Option<String>,
     /// The session that holds it.
     pub session: u64,
     /// Its account and host.
@@ -279,6 +282,7 @@ pub(super) async fn take_lock(
     Err(taken
         .unwrap_or(RunLockTaken {
             side: server.target.side,
+            run: None,
             session: 0,
             account: "unknown".to_owned(),
             silent: 0,
@@ -301,15 +305,62 @@ pub async fn holder(
     let rows: Vec<(u64, String, Option<i64>)> = session
         .rows("see who holds the run lock", &question, budget)
         .await?;
-    Ok(rows
-        .into_iter()
-        .next()
-        .map(|(session, account, time)| RunLockTaken {
-            side: server.target.side,
-            session,
-            account,
-            silent: u64::try_from(time.unwrap_or(0)).unwrap_or(0),
-        }))
+    let Some((number, account, time)) = rows.into_iter().next() else {
+        return Ok(None);
+    };
+    Ok(Some(RunLockTaken {
+        side: server.target.side,
+        run: run_of(server, session, number, budget).await?,
+        session: number,
+        account,
+        silent: u64::try_from(time.unwrap_or(0)).unwrap_or(0),
+    }))
+}
+
+/// Whose a session is: by the run that it bears, where the server keeps that, else by the sessions that each unfinished
+/// run wrote down. A run that only prepares is written down when it has.
+async fn run_of(
+    server: &Server,
+    session: &mut Session,
+    number: u64,
+    budget: Duration,
+) -> Result<Option<String>, ServerError> {
+    let borne: Option<String> = if server.caps.connect_attributes {
+        let question = format!(
+            "SELECT ATTR_VALUE FROM performance_schema.session_connect_attrs WHERE ATTR_NAME = 'bleen_run' AND \
+             PROCESSLIST_ID = {number}"
+        );
+        let rows: Vec<(String,)> = session
+            .rows("see which run holds the run lock", &question, budget)
+            .await?;
+        rows.into_iter().next().map(|(run,)| run)
+    } else {
+        None
+    };
+    let rows = own_schema::runs(session, budget).await?.unwrap_or_default();
+    let sessions_of = |facts: Facts| match server.target.side {
+        Side::Blue => facts.blue_sessions,
+        Side::Green => facts.green_sessions,
+    };
+    let row = rows.into_iter().rev().find(|row| match &borne {
+        Some(run) => row.run_id == *run,
+        None => {
+            let facts = row
+                .facts
+                .as_deref()
+                .and_then(|facts| serde_json::from_str(facts).ok());
+            row.outcome.is_none() && facts.map(sessions_of).is_some_and(|all| all.contains(&number))
+        }
+    });
+    Ok(match (row, borne) {
+        (Some(row), _) => Some(format!(
+            "run {} of {}, begun {}",
+            row.run_id, row.operator, row.started
+        )),
+        // Its id begins with the time.
+        (None, Some(run)) => Some(format!("run {run}")),
+        (None, None) => None,
+    })
 }
 
 /// An expression that is 1 while that session holds the run lock.
