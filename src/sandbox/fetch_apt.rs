@@ -25,11 +25,12 @@ const DOWNLOAD: Duration = Duration::from_secs(20 * 60);
 const UNPACK: Duration = Duration::from_secs(5 * 60);
 const SHORT: Duration = Duration::from_secs(30);
 
-/// Fetches `packages` and what they depend on, unpacked; answers the directory that holds the server.
+/// Fetches `packages` and what they depend on, and `alone` without, unpacked; answers the directory that holds the
+/// server.
 pub(crate) fn fetch(
     kind: ServerKind,
     suite: &str,
-    packages: &[&str],
+    (packages, alone): (&[&str], &[&str]),
     dir: &Path,
     options: &FetchOptions,
 ) -> Result<PathBuf, SandboxError> {
@@ -44,6 +45,9 @@ pub(crate) fn fetch(
         .clone()
         .map_or_else(apt_sources::machine_mirrors, |m| vec![m]);
     apt.update_from_any(&mirrors, suite, &keyring)?;
+    if !alone.is_empty() {
+        apt.download_alone(alone)?;
+    }
     let archives = apt.download(packages, &format!("fetching {kind} from Debian {suite}"))?;
     let out = dir.join("out");
     apt.unpack(&archives, &out)?;
@@ -139,13 +143,26 @@ impl<'a> Apt<'a> {
     }
 
     fn apt_get(&self, args: &[&str], limit: Duration, look: impl FnMut()) -> Result<Finished, SandboxError> {
+        self.finish(&mut self.apt_command(args), limit, look)
+    }
+
+    fn apt_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("apt-get");
         command
             .args(args)
             .env("LC_ALL", "C")
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        command.env("APT_CONFIG", self.dir.join("apt.conf"));
-        program::run(&mut command, None, self.dir, limit, look)?.ok_or_else(|| {
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .env("APT_CONFIG", self.dir.join("apt.conf"));
+        command
+    }
+
+    fn finish(
+        &self,
+        command: &mut Command,
+        limit: Duration,
+        look: impl FnMut(),
+    ) -> Result<Finished, SandboxError> {
+        program::run(command, None, self.dir, limit, look)?.ok_or_else(|| {
             failure(
                 self.kind,
                 FetchFailure::MissingTool,
@@ -213,20 +230,36 @@ impl<'a> Apt<'a> {
         }))
     }
 
-    /// Downloads packages with a bar of their sizes; answers the archives.
-    fn download(&self, packages: &[&str], what: &str) -> Result<Vec<PathBuf>, SandboxError> {
-        let broken = |words: &str| {
-            let kind = match classify(words) {
-                FetchFailure::Expired => FetchFailure::Broken,
-                other => other,
-            };
-            failure(
-                self.kind,
-                kind,
-                format!("apt cannot get {}", packages.join(", ")),
-                words,
-            )
+    fn cannot_get(&self, packages: &[&str], words: &str) -> SandboxError {
+        let kind = match classify(words) {
+            FetchFailure::Expired => FetchFailure::Broken,
+            other => other,
         };
+        failure(
+            self.kind,
+            kind,
+            format!("apt cannot get {}", packages.join(", ")),
+            words,
+        )
+    }
+
+    /// Downloads packages without what they depend on, to where the others go. apt checks them as it checks those.
+    fn download_alone(&self, packages: &[&str]) -> Result<(), SandboxError> {
+        let mut command = self.apt_command(&["-q", "download"]);
+        command
+            .args(packages)
+            .current_dir(self.dir.join("cache/archives"));
+        let done = self.finish(&mut command, DOWNLOAD, || {})?;
+        if done.status.success() {
+            Ok(())
+        } else {
+            Err(self.cannot_get(packages, &done.words()))
+        }
+    }
+
+    /// Downloads packages with a bar of their sizes; answers all archives that are there.
+    fn download(&self, packages: &[&str], what: &str) -> Result<Vec<PathBuf>, SandboxError> {
+        let broken = |words: &str| self.cannot_get(packages, words);
         let with = |first: &[&'static str]| -> Vec<String> {
             first
                 .iter()
@@ -464,7 +497,7 @@ mod tests {
         let said = fetch(
             ServerKind::MySql97,
             "sid",
-            &["mysql-server-core"],
+            (&["mysql-server-core"], &[]),
             &work,
             &options,
         )
