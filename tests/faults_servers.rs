@@ -69,9 +69,11 @@ async fn deadline_missed(scene: &Scene) {
         "{:?}",
         report.log.refusals
     );
+    // The first writer to meet the hold does so up to one write's time after it was sent.
+    let longest = report.whole().longest_write;
     assert!(
-        report.whole().longest_write >= scene.plan().deadline,
-        "nobody was held"
+        longest + Duration::from_secs(1) / 25 >= scene.plan().deadline,
+        "nobody was held: {longest:?}"
     );
 }
 

@@ -99,8 +99,8 @@ fn own_schema_trials() -> Vec<Trial> {
         does("UPDATE bleen.heartbeat SET n = n + 1"),
         does(own_schema::step_statement(&run, "hold")),
         does(own_schema::epoch_statement(&run, "x", "y")),
-        does("REPLACE INTO bleen.undo (run_id, seq, side, what, statement_text, state) VALUES ('a', 1, 'blue', '', '', 'open')"),
-        does("REPLACE INTO bleen.undo (run_id, seq, side, what, statement_text, state) VALUES ('a', 1, 'blue', '', '', 'done')"),
+        does("REPLACE INTO bleen.undo (run_id, seq, green, side, what, statement_text, state) VALUES ('a', 1, 'g', 'blue', '', '', 'open')"),
+        does("REPLACE INTO bleen.undo (run_id, seq, green, side, what, statement_text, state) VALUES ('a', 1, 'g', 'blue', '', '', 'done')"),
         does("CALL bleen.guard(0.000, 'DO 0', 'DO 0')"),
         does(own_schema::drop_statement()),
     ]);
