@@ -13,4 +13,5 @@ mod mysql;
 mod mysql_run;
 #[path = "../support/mod.rs"]
 mod support;
+mod upgrade;
 mod world;

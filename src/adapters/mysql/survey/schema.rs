@@ -8,6 +8,9 @@ use crate::domain::guardrails::Known;
 use crate::domain::guardrails::facts::{ColumnFact, IndexPart, Schema, TableFact};
 use crate::domain::server::Family;
 
+/// How servers mark a temporal type in an old format (seen on 5.6.24 and 10.11.18).
+const OLD_TEMPORALS: [&str; 2] = [" /* 5.5 binary format */", " /* mariadb-5.3 */"];
+
 /// Schema and table.
 pub(super) type TableKey = (String, String);
 /// Tables while they are put together.
@@ -101,6 +104,14 @@ impl Surveyor {
         } else {
             "''"
         };
+        // 5.6 and 5.7 say which columns still have the format of 5.5 only when they are told to; others do not know
+        // the setting.
+        let show_old = "SET SESSION show_old_temporals = 1";
+        drop(
+            self.session
+                .run("ask for old formats", show_old, self.budget)
+                .await,
+        );
         let sql = format!(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, \
              COLLATION_NAME, {generated} FROM information_schema.COLUMNS \
@@ -110,9 +121,14 @@ impl Surveyor {
             let Some(table) = tables.get_mut(&(text(&row, 0), text(&row, 1))) else {
                 continue;
             };
+            let whole_type = text(&row, 3);
+            let plain_type = OLD_TEMPORALS
+                .iter()
+                .find_map(|comment| whole_type.strip_suffix(comment));
             table.columns.push(ColumnFact {
                 name: text(&row, 2),
-                column_type: text(&row, 3),
+                old_temporal: plain_type.is_some(),
+                column_type: plain_type.unwrap_or(&whole_type).to_owned(),
                 nullable: text(&row, 4) == "YES",
                 default: optional(&row, 5),
                 extra: text(&row, 6),

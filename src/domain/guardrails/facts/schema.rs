@@ -85,6 +85,8 @@ pub struct ColumnFact {
     pub name: String,
     /// Whole type: `int(10) unsigned`.
     pub column_type: String,
+    /// A temporal type in the format of MySQL 5.5 or MariaDB 5.3, where the server says so.
+    pub old_temporal: bool,
     /// Whether it may be NULL.
     pub nullable: bool,
     /// Default, as printed.

@@ -270,6 +270,17 @@ pub(super) fn cases() -> Vec<Case> {
             table.engine = "MyISAM".into();
             table.partitions = vec!["p0 | RANGE".into()];
         }),
+        // No server of today lets one be made.
+        stop(MySql, Doctor, Id::UPGRADE_ISSUES, "none of its members", |s| {
+            let column = &mut schema(&mut s.blue).tables[0].columns[1];
+            column.column_type = "enum('a','b')".into();
+            column.default = Some("c".into());
+        }),
+        fine(MySql, Doctor, Id::UPGRADE_ISSUES, |s| {
+            let column = &mut schema(&mut s.blue).tables[0].columns[1];
+            column.column_type = "enum('a','it''s')".into();
+            column.default = Some("A".into());
+        }),
         stop(
             MySql,
             Prepare,
