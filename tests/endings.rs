@@ -19,6 +19,19 @@ async fn what_run_has_prepared_and_what_rollback_has_left_is_said() {
         .await
         .unwrap();
     let operator = Operator::of(&pair, |text| format!("{text}{NO_WINDOW}"));
+    let plan = operator.run("plan", &["--output", "json"]).await;
+    assert!(
+        plan.stdout.contains("there is no way back after promote"),
+        "{plan}"
+    );
+    let knows = Operator::of(&pair, |text| {
+        format!("{text}switch:\n  accept_no_way_back: true\n")
+    });
+    let plan = knows.run("plan", &["--output", "json"]).await;
+    assert!(
+        plan.code == 0 && !plan.stdout.contains("no way back after promote"),
+        "{plan}"
+    );
     let stopped = operator
         .run("run", &["--confirm", "shop", "--output", "json"])
         .await;
@@ -36,6 +49,10 @@ async fn what_run_has_prepared_and_what_rollback_has_left_is_said() {
     assert!(
         now.contains("is prepared") && now.contains("bleen rollback"),
         "{now}"
+    );
+    assert!(
+        stopped.stdout.contains("there is no way back after promote"),
+        "{stopped}"
     );
     assert!(!stopped.stdout.contains("nothing has changed"), "{stopped}");
     assert!(!is_writable(&pair, Side::Green).await);

@@ -7,6 +7,9 @@ mod support;
 use std::iter::Peekable;
 use std::str::Chars;
 
+use bleen::adapters::mysql::identity;
+use bleen::adapters::mysql::own_schema::{self, UndoRow};
+use bleen::domain::ids::Side;
 use bleen::sandbox::{PairOptions, RunningServer, SandboxPair, ServerKind};
 use serde_json::Value;
 use support::Operator;
@@ -163,7 +166,10 @@ async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind) {
         "SET GLOBAL event_scheduler = ON",
     ];
     pair.blue.run(&data).await.unwrap();
-    let operator = Operator::of(&pair, |text| text);
+    // Accounts that write through read-only are locked, where there are any.
+    let operator = Operator::of(&pair, |text| {
+        format!("{text}switch:\n  privileged_sessions: end\n")
+    });
     let mut planned = plan(&operator).await;
     planned.retain(|p| ["follow", "catch-up"].contains(&p["step"].as_str().unwrap()));
     for server in [&pair.blue, &pair.green] {
@@ -174,6 +180,25 @@ async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind) {
     // An event of the application, to be stopped on blue and enabled on green.
     let event = "CREATE EVENT shop.nightly ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 10:00:00' DO UPDATE shop.t SET v = 0";
     pair.blue.run(&[event]).await.unwrap();
+    // As a `prepare` leaves it that had to relax green.
+    let mut on_green = support::session(&pair, Side::Green).await;
+    let family = support::server(&pair, Side::Green).await.caps.family();
+    let green_label = identity::read(&mut on_green, family, support::BUDGET)
+        .await
+        .unwrap()
+        .label();
+    on_green.close(support::BUDGET).await;
+    let relaxed = own_schema::undo_statement(&UndoRow {
+        run_id: "20200101T000000Z-000000".to_owned(),
+        seq: 7,
+        green: green_label,
+        side: Side::Green,
+        what: "relax green's durability while it catches up".to_owned(),
+        statement: "SET GLOBAL sync_binlog = 1, GLOBAL innodb_flush_log_at_trx_commit = 1".to_owned(),
+        state: "open".to_owned(),
+    });
+    pair.blue.run(&[&relaxed]).await.unwrap();
+    pair.green.run(&["SET GLOBAL sync_binlog = 0"]).await.unwrap();
     support::caught_up(&pair).await;
     planned.extend(plan(&operator).await);
     let switched = operator
@@ -189,6 +214,12 @@ async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind) {
             .collect();
         let sent = sent(server).await;
         assert!(sent.len() > 5, "{sent:#?}");
+        if name == "green" {
+            assert!(sent.iter().any(|s| s.contains("sync_binlog = 0")), "{sent:#?}");
+        } else if blue == ServerKind::MariaDb1011 {
+            let locks = sent.iter().filter(|s| s.starts_with("ALTER USER")).count();
+            assert_eq!(locks, 2, "{sent:#?}");
+        }
         let mut at = 0;
         for statement in sent {
             if name == "blue" && statement == OF_THIS_TEST {

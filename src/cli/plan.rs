@@ -72,6 +72,7 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     }
     let (hold, why) = switch::choose_hold(playbook, &mut pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
+    switch::warn_of_no_way_back(playbook, events);
     let run = pair::new_run();
     let settings = compose::settings(playbook, (&pair.blue, &pair.green), &run, hold);
     let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;

@@ -48,6 +48,7 @@ pub fn run(
         "moves the writers of {} to {}",
         playbook.pair.blue.address, playbook.pair.green.address
     );
+    let what = format!("{what}{}", way_back(&playbook));
     if !is_confirmed(&playbook, "switch", &what, true, confirm, printer) {
         return Ok(Ending::Refused);
     }
@@ -57,6 +58,27 @@ pub fn run(
         reporting::end(events, reporting, "switch", &ended).await;
         ended.map(|done| done.ending)
     })
+}
+
+/// What whoever confirms a switch, or reads its plan, has to know.
+pub const NO_WAY_BACK: &str = "there is no way back after promote: nothing brings what is written to green to blue, so \
+                               going back loses that, or takes a copy of green on blue and a switch in the other \
+                               direction; `switch.accept_no_way_back: true` in the playbook says that you know";
+
+/// More for a person to confirm, unless the playbook says that it is known.
+#[must_use]
+pub fn way_back(playbook: &Playbook) -> String {
+    match playbook.switch.accept_no_way_back {
+        true => String::new(),
+        false => format!("; {NO_WAY_BACK}"),
+    }
+}
+
+/// Says that there is no way back, unless the playbook says that it is known.
+pub fn warn_of_no_way_back(playbook: &Playbook, events: &Events) {
+    if !playbook.switch.accept_no_way_back {
+        events.warn(NO_WAY_BACK);
+    }
 }
 
 /// How a command that may switch ended, with what its last line says.
@@ -109,6 +131,7 @@ pub async fn switch_pair(
         command: "switch".to_owned(),
         pair: playbook.name.clone(),
     });
+    warn_of_no_way_back(playbook, events);
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);

@@ -292,7 +292,8 @@ section! {
             end_selects: bool,
             /// What to do with sessions of accounts that write through read-only on blue. Default refuse.
             privileged_sessions: PrivilegedSessions,
-            /// It is accepted that writes made after the switch cannot be brought back to blue. Default false.
+            /// It is accepted that writes made after the switch cannot be brought back to blue, and not warned of. Default
+            /// false.
             accept_no_way_back: bool,
         }
     }

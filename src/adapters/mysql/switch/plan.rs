@@ -139,9 +139,16 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
         Step::Ready,
         Side::Blue,
         own_schema::run_statement(&row),
-        Some(undo),
+        Some(undo.clone()),
     );
     if !seen.locked.is_empty() {
+        let row = self::row(settings, Step::Quiet.id(), None);
+        list.add(
+            Step::Quiet,
+            Side::Blue,
+            own_schema::run_statement(&row),
+            Some(undo),
+        );
         list.add(
             Step::Quiet,
             Side::Blue,
