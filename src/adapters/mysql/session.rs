@@ -3,9 +3,11 @@
 //! A session that timed out or lost its connection is *spent*: it refuses further statements, because what it sent
 //! may still run. Whoever needs to know ends it from another session and reads the state (DESIGN I6).
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, OptsBuilder, Row, SslOpts};
 use secrecy::{ExposeSecret, SecretString};
@@ -100,6 +102,27 @@ const FRESH: Duration = Duration::from_secs(1);
 /// that froze must not keep sessions for the default of eight hours.
 const IDLE_SECONDS: u32 = 600;
 
+/// How often a login is begun when the driver fails at it.
+const LOGINS: u32 = 4;
+
+/// Logs in, once more if the driver panics: mysql_async 0.37 cuts the server's random bytes at a last zero, and fails at
+/// one login in 256 of MariaDB's `parsec` (`continue_parsec_auth`). The next login is given other bytes; none has changed
+/// anything on the server.
+async fn login<T, F>(open: impl Fn() -> F) -> Result<T, mysql_async::Error>
+where
+    F: Future<Output = Result<T, mysql_async::Error>>,
+{
+    for _ in 0..LOGINS {
+        if let Ok(opened) = AssertUnwindSafe(open()).catch_unwind().await {
+            return opened;
+        }
+        tracing::debug!("the driver failed at a login; it is begun again");
+    }
+    Err(mysql_async::Error::Other(
+        "the driver failed at the login, and failed again".into(),
+    ))
+}
+
 impl Session {
     /// Opens a session: TCP or socket, TLS as asked, login, `time_zone = '+00:00'`, a known `sql_mode`, READ COMMITTED,
     /// autocommit on, `utf8mb4`.
@@ -130,7 +153,7 @@ impl Session {
         };
         let attempt = async {
             authority_readable(&target.tls).await?;
-            let connect = |tls| Conn::new(options(target, address, purpose, run, tls));
+            let connect = |tls| login(move || Conn::new(options(target, address, purpose, run, tls)));
             let result = match (&target.tls, address) {
                 // A socket never leaves the machine: no TLS on it, whatever is asked for.
                 (_, Address::Socket(_)) | (Tls::Disabled, _) => connect(false).await,
@@ -473,5 +496,27 @@ fn statement_cause(error: &mysql_async::Error) -> Cause {
         }
         Error::Io(IoError::Io(e)) => Cause::Lost(e.to_string()),
         other => Cause::Lost(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    #[expect(clippy::panic, reason = "as the driver does")]
+    async fn a_driver_that_panics_is_asked_again() {
+        let begun = AtomicU32::new(0);
+        let opened = login(|| async {
+            match begun.fetch_add(1, Ordering::Relaxed) {
+                0 => panic!("as at an unlucky nonce"),
+                n => Ok(n),
+            }
+        });
+        assert_eq!(opened.await.unwrap(), 1);
+        let failed: Result<u32, _> = login(|| async { panic!("always") }).await;
+        assert!(failed.unwrap_err().to_string().contains("the driver failed"));
     }
 }
