@@ -106,6 +106,8 @@ async fn each_pair_puts_back_its_own(blue: ServerKind, green: ServerKind) {
         "{back}"
     );
     assert_eq!(flag(&pair.green, "read_only").await, "0");
+    // What green has copied of blue stays with it: it can follow again from there.
+    assert!(has_schema(&pair.green).await);
     assert!(state(&first_pair).await.starts_with("not prepared"));
     assert_eq!(flag(&second, "read_only").await, "1");
     follows(&pair.blue, &second).await;
@@ -156,8 +158,7 @@ async fn a_switch_makes_its_own_green_durable_and_only_while_it_holds_the_run_lo
     let prepared = operator.run("prepare", &[]).await;
     assert_eq!(prepared.code, 0, "{prepared}");
     let label = flag(&pair.green, "server_uuid").await;
-    // The other green's would be run last: the newest goes first.
-    let records = [relaxed(&label, 7), relaxed("another green", 5)];
+    let records = [relaxed(&label, 7), relaxed("another green", 9)];
     pair.blue.run(&[&records[0], &records[1]]).await.unwrap();
     pair.green.run(&["SET GLOBAL sync_binlog = 0"]).await.unwrap();
 
@@ -176,6 +177,11 @@ async fn a_switch_makes_its_own_green_durable_and_only_while_it_holds_the_run_lo
     let switched = operator.run("switch", &["--confirm", "shop"]).await;
     assert_eq!(switched.code, 0, "{switched}");
     assert_eq!(flag(&pair.green, "sync_binlog").await, "7");
+    // Green serves, so its own record counts now; blue's, of another green that still follows it, stays as it was.
+    let open = format!("SELECT COUNT(*) FROM bleen.undo WHERE state = 'open' AND green = '{label}'");
+    assert_eq!(pair.green.value(&open).await.unwrap().as_deref(), Some("0"));
+    let other = "SELECT state FROM bleen.undo WHERE green = 'another green'";
+    assert_eq!(pair.blue.value(other).await.unwrap().as_deref(), Some("open"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
