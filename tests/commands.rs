@@ -62,6 +62,42 @@ async fn plans(operator: &Operator) {
     assert_eq!(plan.result()["hold"], "lock");
 }
 
+/// Green is empty, and blue has made within its binlog what a shop has: nothing of it stands in the way of the plan, and
+/// preparing brings it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_green_is_planned_and_prepared() {
+    for (blue, green) in [
+        (ServerKind::MySql97, ServerKind::MySql97),
+        (ServerKind::MariaDb1011, ServerKind::MariaDb118),
+    ] {
+        let pair = pair(blue, green).await;
+        let objects = [
+            "CREATE USER owner@'%' IDENTIFIED BY 'x'",
+            "GRANT ALL ON shop.* TO owner@'%'",
+            "CREATE DEFINER = owner@'%' PROCEDURE shop.p() SELECT 1",
+            "CREATE DEFINER = owner@'%' EVENT shop.e ON SCHEDULE EVERY 1 HOUR DO DELETE FROM shop.t WHERE id > 1000",
+        ];
+        pair.blue.run(&objects).await.unwrap();
+        let operator = Operator::of(&pair, |text| text);
+        let doctor = operator.run("doctor", &["--output", "json"]).await;
+        assert_eq!(doctor.code, 0, "{doctor}");
+        for warned in ["accounts-diff", "definers"] {
+            let seen = doctor
+                .stdout
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .any(|event| event["id"] == warned && event["severity"] == "warning");
+            assert!(seen, "{warned}: {doctor}");
+        }
+        plans(&operator).await;
+        let prepared = operator.run("prepare", &[]).await;
+        assert_eq!(prepared.code, 0, "{prepared}");
+        let doctor = operator.run("doctor", &["--output", "json"]).await;
+        assert_eq!(doctor.code, 0, "{doctor}");
+        assert!(!doctor.stdout.contains("owner@"), "{doctor}");
+    }
+}
+
 async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind) {
     let pair = pair(blue, green).await;
     let operator = Operator::of(&pair, |text| text);

@@ -225,11 +225,31 @@ pub fn runs(runs: &Path) -> Result<Vec<RunId>, JournalError> {
 /// # Errors
 /// The file cannot be read, or its form is newer than this bleen's.
 pub fn read(runs: &Path, run: &RunId) -> Result<Vec<Record>, JournalError> {
-    let path = runs.join(run.as_str()).join("journal.jsonl");
+    read_file(&runs.join(run.as_str()).join("journal.jsonl"))
+}
+
+/// Reads the records of a run's further journals, made by those who took it over while its first was in use.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_beside(runs: &Path, run: &RunId) -> Result<Vec<Record>, JournalError> {
+    let dir = runs.join(run.as_str());
+    let mut records = Vec::new();
+    for number in 1..=MOST_BESIDE {
+        let path = dir.join(format!("resume-{number}.jsonl"));
+        if !path.exists() {
+            break;
+        }
+        records.extend(read_file(&path)?);
+    }
+    Ok(records)
+}
+
+fn read_file(path: &Path) -> Result<Vec<Record>, JournalError> {
     let mut text = Vec::new();
-    File::open(&path)
+    File::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut text))
-        .map_err(|e| failed(&path, &e))?;
+        .map_err(|e| failed(path, &e))?;
     let mut records = Vec::new();
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         // Without its line end a record was not finished, even if it can be read.

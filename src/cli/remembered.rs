@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::adapters::journal;
 use crate::domain::ids::RunId;
+use crate::domain::machine::{Answer, Command, Promotion, Seen};
+use crate::domain::outcome::Outcome;
 use crate::domain::step::Step;
 use crate::engine::ports::Record;
 
@@ -34,6 +36,31 @@ pub fn newest(runs: &Path, pair: &str) -> Option<Value> {
 #[must_use]
 pub fn step_of(runs: &Path, run: &RunId) -> Option<Step> {
     last_step(&journal::read(runs, run).ok()?)
+}
+
+/// Whether this machine's journals of a run say that it promoted green. What cannot be read says nothing.
+#[must_use]
+pub fn was_promoted(runs: &Path, run: &RunId) -> bool {
+    [journal::read(runs, run), journal::read_beside(runs, run)]
+        .iter()
+        .flatten()
+        .any(|records| tells_of_promote(records))
+}
+
+fn tells_of_promote(records: &[Record]) -> bool {
+    let mut promoting = None;
+    records.iter().any(|record| match record {
+        Record::Command { command, state, .. } => {
+            promoting = (*command == Command::Promote).then_some(state.number);
+            state.promotion == Promotion::Yes
+        }
+        Record::Answered { number, answer } => {
+            let opened = matches!(answer, Answer::Seen(Seen::Green { read_only: false, .. }));
+            opened && promoting == Some(*number)
+        }
+        Record::Outcome { outcome, .. } => matches!(outcome, Outcome::Switched { .. }),
+        _ => false,
+    })
 }
 
 fn last_step(records: &[Record]) -> Option<Step> {

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::args::Global;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
@@ -13,7 +11,7 @@ use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::unfinished::{self, Unfinished, Whose};
-use super::{by_hand, playbook_file, reporting, run_dir};
+use super::{by_hand, playbook_file, remembered, reporting, run_dir};
 use crate::adapters::compose::{self, Recorded};
 use crate::adapters::journal::{self, RunJournal};
 use crate::adapters::mysql::own_schema;
@@ -188,11 +186,20 @@ async fn end_one(
         kind: WhyKind::AnswerLost,
         detail: format!("bleen ended or lost its servers at an unknown step; run {run} was taken over"),
     };
-    let state = State::resuming(spec, None, why);
+    let mut state = State::resuming(spec, None, why);
+    // Green may have come back read-only before it had the run's epoch row: then only this machine knows.
+    state.known_promoted = remembered::was_promoted(runs, &run);
+    if state.known_promoted {
+        events.note(format!(
+            "this machine's journal says that run {run} promoted green"
+        ));
+    }
     let attempt = tokio::select! {
         attempt = attempt::run(&servers, journal.as_mut(), state, &times, 1, &signals.stop, events) => attempt,
         () = signals.stop_waiting.cancelled() => {
-            let done = Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) };
+            let servers = (&pair.blue, &pair.green);
+            let facts = recorded.facts();
+            let done = by_hand::leave(events, servers, &run, facts.as_ref(), signals.at.is_promoted());
             return Ok((done, false));
         }
     };

@@ -1,5 +1,6 @@
 //! What Ctrl-C, SIGTERM and SIGHUP do: the first asks to stop and says what that means now, the second stops waiting.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,20 +12,35 @@ use crate::engine::event::{EventKind, Events, RunEvent};
 
 /// The step that a run is at, for words about it.
 #[derive(Debug, Clone, Default)]
-pub struct At(Arc<Mutex<Option<Step>>>);
+pub struct At {
+    step: Arc<Mutex<Option<Step>>>,
+    promoted: Arc<AtomicBool>,
+}
+
+/// Commands that are given only when green is known to have been promoted.
+const AFTER_PROMOTE: [&str; 4] = ["write-epoch", "route", "release", "confirm"];
 
 impl At {
     /// Takes an event into account.
     pub fn see(&self, event: &RunEvent) {
-        if let EventKind::StepBegan { step, .. } = event.kind {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+        if let EventKind::StepBegan { step, what } = &event.kind {
+            *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(*step);
+            if AFTER_PROMOTE.contains(&what.as_str()) {
+                self.promoted.store(true, Ordering::Release);
+            }
         }
+    }
+
+    /// Whether green was promoted for certain. A terminal that is stuck may keep this from being known.
+    #[must_use]
+    pub fn is_promoted(&self) -> bool {
+        self.promoted.load(Ordering::Acquire)
     }
 
     /// What asking to stop does now.
     #[must_use]
     pub fn what_cancel_does(&self) -> &'static str {
-        what_cancel_does(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        what_cancel_does(*self.step.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -56,6 +72,8 @@ pub struct Signals {
     pub stop: CancellationToken,
     /// Cancelled by the second one.
     pub stop_waiting: CancellationToken,
+    /// Where the run is.
+    pub at: At,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -70,6 +88,7 @@ impl Signals {
         let mut hang_up = signal(SignalKind::hangup())?;
         let (stop, stop_waiting) = (CancellationToken::new(), CancellationToken::new());
         let (first, second) = (stop.clone(), stop_waiting.clone());
+        let here = at.clone();
         let task = tokio::spawn(async move {
             loop {
                 let name = tokio::select! {
@@ -91,6 +110,7 @@ impl Signals {
         Ok(Self {
             stop,
             stop_waiting,
+            at: here,
             _task: AbortOnDropHandle::new(task),
         })
     }
@@ -99,6 +119,23 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn promoted_is_what_was_begun_after_promote() {
+        let at = At::default();
+        for (what, promoted) in [("promote", false), ("read-green", false), ("write-epoch", true)] {
+            at.see(&RunEvent {
+                seq: 1,
+                at: std::time::UNIX_EPOCH,
+                elapsed: std::time::Duration::ZERO,
+                kind: EventKind::StepBegan {
+                    step: Step::Promote,
+                    what: what.to_owned(),
+                },
+            });
+            assert_eq!(at.is_promoted(), promoted, "{what}");
+        }
+    }
 
     #[test]
     fn after_promote_a_cancel_is_said_to_do_nothing() {

@@ -164,7 +164,9 @@ pub async fn switch_pair(
     let ended = tokio::select! {
         ended = switchover.run(&mut journal) => ended,
         () = signals.stop_waiting.cancelled() => {
-            return Ok(Done { ending: Ending::Ambiguous, result: json!({ "by_hand": tell(pair) }) });
+            let servers = (&pair.blue, &pair.green);
+            let facts = recorded.facts();
+            return Ok(by_hand::leave(events, servers, &run, facts.as_ref(), signals.at.is_promoted()));
         }
     };
     let serves = ended.serves();

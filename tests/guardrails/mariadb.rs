@@ -2,9 +2,9 @@
 
 use bleen::adapters::mysql::survey::privileged;
 use bleen::domain::guardrail_ids::GuardrailId as Id;
-use bleen::domain::guardrails::{Scope, Severity, Waivers};
+use bleen::domain::guardrails::{Limits, Scope, Severity, Waivers};
 use bleen::domain::ids::Side;
-use bleen::sandbox::{PairOptions, ServerKind};
+use bleen::sandbox::{LocateOptions, PairOptions, ServerKind, ServerOptions, locate};
 use mysql_async::prelude::Queryable;
 
 use super::support::{self, BUDGET};
@@ -279,7 +279,7 @@ async fn transactions_settings_and_replication() {
         world.run(Side::Blue, &[&purge]).await;
     }
     world.stopped_by(Scope::Doctor, &[Id::PURGED]).await;
-    // Only a warning of `gtid` and a stop of `errant-transactions`: green wrote by itself, in blue's domain.
+    // Green wrote by itself, and in blue's domain.
     let write = [
         "SET GLOBAL read_only = 0",
         "INSERT INTO d.t (id) VALUES (50)",
@@ -287,10 +287,129 @@ async fn transactions_settings_and_replication() {
     ];
     world.run(Side::Green, &write).await;
     let seen = world
-        .stopped_by(Scope::Doctor, &[Id::PURGED, Id::ERRANT_TRANSACTIONS])
+        .stopped_by(Scope::Doctor, &[Id::PURGED, Id::ERRANT_TRANSACTIONS, Id::GTID])
         .await;
     let errant = seen.iter().find(|f| f.id == Id::ERRANT_TRANSACTIONS).unwrap();
-    assert!(errant.seen.contains("0-2-"), "{}", listed(&seen));
+    assert!(
+        errant.seen.contains("0-2-") && errant.seen.contains("INSERT INTO d.t (id) VALUES (50)"),
+        "{}",
+        listed(&seen)
+    );
+    let domain = seen.iter().find(|f| f.id == Id::GTID).unwrap();
+    assert!(domain.seen.contains("beside blue: 0-2-"), "{}", listed(&seen));
+}
+
+/// A green that is nearly full, by clients that really are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_green_without_spare_connections() {
+    let mut options = PairOptions::default();
+    options.green.extra = vec!["max-connections=40".into()];
+    let mut world = world(&options).await;
+    world.stopped_by(Scope::Hold, &[]).await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        clients.push(world.kept(Side::Green, &["SELECT 1"]).await);
+    }
+    let seen = world.stopped_by(Scope::Hold, &[Id::CONNECTIONS]).await;
+    assert_eq!(seen[0].side, Some(Side::Green), "{}", listed(&seen));
+    assert!(
+        seen[0].seen.contains("of 40 connections are used"),
+        "{}",
+        listed(&seen)
+    );
+    for client in clients {
+        client.disconnect().await.unwrap();
+    }
+    // The server counts a client for a moment after it said goodbye.
+    let used = "SELECT COUNT(*) < 20 FROM information_schema.PROCESSLIST";
+    for _ in 0..500 {
+        if world.pair.green.value(used).await.unwrap().as_deref() == Some("1") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.stopped_by(Scope::Hold, &[]).await;
+}
+
+/// What two plugins that come with MariaDB make known: room on the disk, and who idles on a lock of everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_its_plugins_mariadb_says_what_else_is_not_known() {
+    let mut options = PairOptions::default();
+    for server in [&mut options.blue, &mut options.green] {
+        server.extra = vec![
+            "plugin-load-add=disks".into(),
+            "plugin-load-add=metadata_lock_info".into(),
+        ];
+    }
+    let mut world = world(&options).await;
+    let seen = world.examine(Scope::Hold).await.findings;
+    for id in [Id::DISK_SPACE, Id::BACKUP_RUNNING] {
+        assert!(
+            seen.iter().all(|f| f.id != id || f.severity == Severity::Ok),
+            "{}",
+            listed(&seen)
+        );
+    }
+    for side in [Side::Blue, Side::Green] {
+        let mut holder = world.kept(side, &["FLUSH TABLES WITH READ LOCK"]).await;
+        let stops = world.stops(Scope::Hold).await;
+        let lock = stops.iter().find(|f| f.id == Id::BACKUP_RUNNING).unwrap();
+        assert_eq!(lock.side, Some(side), "{}", listed(&stops));
+        holder.query_drop("UNLOCK TABLES").await.unwrap();
+        drop(holder);
+    }
+    // More than any disk has.
+    let limits = Limits {
+        free_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let mut world = World::limited(world.pair, Waivers::new(), limits).await;
+    let seen = world.stopped_by(Scope::Doctor, &[Id::DISK_SPACE]).await;
+    assert_eq!(seen.len(), 2, "{}", listed(&seen));
+}
+
+/// A third server that follows blue, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_replica_of_blue() {
+    let mut world = World::new(
+        ServerKind::MariaDb118,
+        ServerKind::MariaDb118,
+        &PairOptions::default(),
+    )
+    .await;
+    world.stopped_by(Scope::Doctor, &[]).await;
+    let locate_options = LocateOptions::default();
+    let installed = locate(ServerKind::MariaDb118, &locate_options).await.unwrap();
+    let settings = ServerOptions {
+        server_id: 77,
+        ..ServerOptions::default()
+    };
+    let third = installed
+        .start(&locate_options.cache, None, &settings)
+        .await
+        .unwrap();
+    let repl = &world.pair.accounts.repl;
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = '{}', MASTER_PASSWORD = '{}', \
+         MASTER_SSL = 0, MASTER_USE_GTID = slave_pos",
+        world.pair.blue.port(),
+        repl.user,
+        secrecy::ExposeSecret::expose_secret(&repl.password),
+    );
+    third.run(&[follow.as_str(), "START SLAVE"]).await.unwrap();
+    let started = std::time::Instant::now();
+    let has_all = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'bleen' AND TABLE_NAME = 'heartbeat'";
+    while third.value(has_all).await.unwrap().as_deref() != Some("1") {
+        assert!(started.elapsed() < BUDGET * 4, "the third server does not follow");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let seen = world.stopped_by(Scope::Doctor, &[Id::EXTERNAL_REPLICAS]).await;
+    assert!(
+        seen[0].seen.starts_with("1 others read") && seen[0].seen.contains("server_id 77"),
+        "{}",
+        listed(&seen)
+    );
+    third.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Things broken on purpose on MySQL 9.7: what goes on.
 
 use bleen::domain::guardrail_ids::GuardrailId as Id;
-use bleen::domain::guardrails::Scope;
+use bleen::domain::guardrails::{Scope, Severity};
 use bleen::domain::ids::Side;
 use bleen::sandbox::{PairOptions, ServerKind};
 use mysql_async::prelude::Queryable;
@@ -88,6 +88,18 @@ async fn transactions_and_statements() {
     let seen = world.stopped_by(Scope::Doctor, &[Id::WAITER_TIMEOUTS]).await;
     assert!(
         seen[0].seen.contains("innodb_lock_wait_timeout = 2"),
+        "{}",
+        listed(&seen)
+    );
+    drop(session);
+    let session = world
+        .kept(Side::Blue, &["SET SESSION max_execution_time = 2000"])
+        .await;
+    let seen = world.examine(Scope::Doctor).await.findings;
+    assert!(
+        seen.iter().any(|f| f.id == Id::WAITER_TIMEOUTS
+            && f.severity == Severity::Warning
+            && f.seen.contains("max_execution_time = 2000")),
         "{}",
         listed(&seen)
     );
@@ -185,11 +197,18 @@ async fn replication() {
     world
         .run(
             Side::Blue,
-            &["CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'elsewhere' FOR CHANNEL 'x'"],
+            &["CHANGE REPLICATION SOURCE TO SOURCE_HOST = 'elsewhere', SOURCE_LOG_FILE = 'binlog.000007', SOURCE_LOG_POS \
+               = 1234 FOR CHANNEL 'x'"],
         )
         .await;
     let seen = world.stopped_by(Scope::Doctor, &[Id::EXTERNAL_REPLICAS]).await;
-    assert!(seen[0].seen.contains("elsewhere"), "{}", listed(&seen));
+    assert!(
+        seen[0]
+            .seen
+            .ends_with("elsewhere:3306 (applied up to binlog.000007:1234)"),
+        "{}",
+        listed(&seen)
+    );
     world
         .run(Side::Blue, &["RESET REPLICA ALL FOR CHANNEL 'x'"])
         .await;
@@ -245,5 +264,34 @@ async fn a_write_on_green_is_errant() {
             "{}",
             listed(&seen)
         );
+        assert!(
+            seen[0].seen.contains("; the first: ") && seen[0].seen.ends_with(":1: Write_rows on d.t"),
+            "{}",
+            listed(&seen)
+        );
     }
+    // Behind files that hold none of them, and with a password in one.
+    let more = [
+        "FLUSH BINARY LOGS",
+        "SET GLOBAL read_only = 0",
+        "CREATE USER own@'%' IDENTIFIED BY 'hidden'",
+        "SET GLOBAL super_read_only = 1",
+        "FLUSH BINARY LOGS",
+        "FLUSH BINARY LOGS",
+    ];
+    world.run(Side::Green, &more).await;
+    let seen = world.stops(Scope::Hold).await;
+    let errant = seen.iter().find(|f| f.id == Id::ERRANT_TRANSACTIONS).unwrap();
+    assert!(
+        errant.seen.contains("Write_rows on d.t; ") && errant.seen.contains(":2: CREATE USER '…'"),
+        "{}",
+        listed(&seen)
+    );
+    assert!(!listed(&seen).contains("hidden"), "{}", listed(&seen));
+    // The first is gone with its file.
+    let last = "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY";
+    world.run(Side::Green, &[last]).await;
+    let seen = world.stops(Scope::Hold).await;
+    let errant = seen.iter().find(|f| f.id == Id::ERRANT_TRANSACTIONS).unwrap();
+    assert!(errant.seen.contains("no longer holds them"), "{}", listed(&seen));
 }

@@ -160,6 +160,7 @@ impl Operator {
 
     /// As [`Operator::switch_to`], by a shell that runs `before` first.
     pub async fn switch_in_to(&self, fault: &str, step: &str, before: Option<&str>) -> Running {
+        let mut last = String::new();
         for _ in 0..8 {
             let mut run = self.switch_in(fault, before);
             if run.comes_to("step-done", step).await {
@@ -167,13 +168,15 @@ impl Operator {
             }
             let ended = run.end(Duration::from_secs(5)).await;
             assert!(ended.is_blocked_by_the_load(), "{}", ended.told());
+            last = ended.why();
         }
-        panic!("the hold was never granted");
+        panic!("the hold was never granted: {last}");
     }
 
     /// `bleen switch` until the hold is granted, with `act` done right before its statement is sent.
     /// `undo` undoes it when the attempt did not come that far and another one is begun.
     pub async fn switch_with<T>(&self, act: impl AsyncFn() -> T, undo: impl AsyncFn(T)) -> (Running, T) {
+        let mut last = String::new();
         for _ in 0..8 {
             let mut run = self
                 .switch_to("hold.before=pause:400,hold.after=pause:100", "arm")
@@ -185,9 +188,10 @@ impl Operator {
             }
             let ended = run.end(Duration::from_secs(5)).await;
             assert!(ended.is_blocked_by_the_load(), "{}", ended.told());
+            last = ended.why();
             undo(acted).await;
         }
-        panic!("the hold was never granted");
+        panic!("the hold was never granted: {last}");
     }
 
     /// `bleen resume`.

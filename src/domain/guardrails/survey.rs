@@ -64,8 +64,6 @@ pub struct Limits {
     pub hold: Option<HoldKind>,
     /// For how long from now binlogs have to stay.
     pub keep_binlogs: Duration,
-    /// Rows from which a table without a key is more than a warning.
-    pub rows_without_key: u64,
     /// Connections that have to be free on each side.
     pub spare_connections: u64,
     /// Threads that a pool has to have beyond its connections.
@@ -88,7 +86,6 @@ impl Default for Limits {
             end_privileged_sessions: false,
             hold: None,
             keep_binlogs: Duration::from_secs(2 * 3600),
-            rows_without_key: 100_000,
             spare_connections: 10,
             spare_threads: 10,
             clock_apart: Duration::from_secs(1),

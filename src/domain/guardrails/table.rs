@@ -114,7 +114,7 @@ table! {
     AUTO_INCREMENT, DA, [Schema, Positions], checks::tables::auto_increment;
     BACKUP_RUNNING, H, [Sessions, GlobalLocks], checks::activity::backup_running;
     BINLOG, DPH, [Identity, Variables], checks::binlog::binlog;
-    CAPACITY, DP, [Variables, Status], checks::limits::capacity;
+    CAPACITY, DP, [Identity, Variables, Status, Schema, Disks], checks::limits::capacity;
     CLOCK, D, [Clock], checks::identity::clock;
     CONNECTIONS, H, [Variables, Status], checks::limits::connections;
     DDL_IN_FLIGHT, H, [Sessions, SchemaChangeTools], checks::activity::ddl_in_flight;

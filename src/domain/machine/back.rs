@@ -127,7 +127,12 @@ struct Green<'a> {
 /// Decides who serves.
 fn green_read(state: &mut State, green: &Green<'_>) -> Option<Command> {
     let blue_open = green.blue_sealed == Some(false);
-    let detail = match green {
+    // A record of the promote is as good as the epoch row: nothing says "rolled back" any more (DESIGN I5).
+    let seen = Green {
+        epoch: green.epoch || state.known_promoted,
+        ..*green
+    };
+    let detail = match &seen {
         Green {
             shut: true,
             epoch: false,
@@ -260,4 +265,51 @@ fn finish(state: &mut State) -> Option<Command> {
         Outcome::Released { why, left }
     };
     state.end(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, Spec, next};
+    use super::*;
+    use crate::domain::outcome::Why;
+
+    /// The command that follows when a run is taken over whose green is read-only, without its epoch row or a write.
+    fn after_reading_green(known_promoted: bool, blue_sealed: bool) -> Option<Command> {
+        let spec = Spec {
+            hold: HoldKind::Lock,
+            reprove: false,
+        };
+        let why = Why {
+            step: Step::Ready,
+            kind: WhyKind::AnswerLost,
+            detail: String::new(),
+        };
+        let mut state = State::resuming(spec, None, why);
+        state.known_promoted = known_promoted;
+        let (state, command) = next(&state, &Event::Begin);
+        assert_eq!(command, Some(Command::EndEarlierSessions));
+        let (state, command) = next(&state, &Event::Answered(state.number, Answer::Seen(Seen::Done)));
+        assert_eq!(command, Some(Command::ReadGreen));
+        let shut = Seen::Green {
+            read_only: true,
+            epoch: false,
+            own: None,
+            blue_sealed: Some(blue_sealed),
+            has_all: Some(true),
+        };
+        let (state, command) = next(&state, &Event::Answered(state.number, Answer::Seen(shut)));
+        assert_eq!(
+            command.is_none(),
+            matches!(state.outcome, Some(Outcome::Ambiguous { .. }))
+        );
+        command
+    }
+
+    #[test]
+    fn a_green_that_is_known_to_have_been_promoted_is_never_passed_over() {
+        assert_eq!(after_reading_green(false, true), Some(Command::Unseal));
+        assert_eq!(after_reading_green(true, true), Some(Command::Reseal));
+        // Both may hold writes that the other lacks.
+        assert_eq!(after_reading_green(true, false), None);
+    }
 }

@@ -206,6 +206,9 @@ pub struct State {
     /// Whether traffic was pointed at green and the writers let go: what green lacks is then looked after once more.
     #[serde(default)]
     pub released: bool,
+    /// Whether a record of this run, of an earlier bleen, says that it promoted green, whatever green shows now.
+    #[serde(default)]
+    pub known_promoted: bool,
     /// What stood in the way of the last undo.
     pub trouble: Option<String>,
     /// Whether the deadline has passed.
@@ -437,6 +440,7 @@ impl State {
             reopen: false,
             epoch_missing: false,
             released: false,
+            known_promoted: false,
             trouble: None,
             late: false,
             cancelled: false,

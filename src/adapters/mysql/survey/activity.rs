@@ -134,7 +134,7 @@ impl Surveyor {
         let sql = "SELECT t.PROCESSLIST_ID, v.VARIABLE_NAME, v.VARIABLE_VALUE \
                    FROM performance_schema.variables_by_thread v \
                    JOIN performance_schema.threads t ON t.THREAD_ID = v.THREAD_ID \
-                   WHERE v.VARIABLE_NAME IN ('lock_wait_timeout', 'innodb_lock_wait_timeout') \
+                   WHERE v.VARIABLE_NAME IN ('lock_wait_timeout', 'innodb_lock_wait_timeout', 'max_execution_time') \
                    AND t.PROCESSLIST_ID IS NOT NULL AND t.PROCESSLIST_USER <> SUBSTRING_INDEX(USER(), '@', 1)";
         let rows = self.ask("read the sessions' own limits", sql).await;
         Known::from(rows).map(|rows| {

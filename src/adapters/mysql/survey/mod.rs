@@ -6,6 +6,7 @@
 
 mod accounts;
 mod activity;
+mod foreign;
 mod pair;
 pub mod privileged;
 mod schema;

@@ -27,6 +27,18 @@ fn is_ahead(follower: &ServerFacts, leader: &ServerFacts) -> bool {
     }
 }
 
+/// Whether the follower has executed what the leader has not. MariaDB's state is ahead of what it sends, so there one
+/// look is enough.
+fn has_foreign(follower: &ServerFacts, leader: &Positions) -> bool {
+    match follower.positions.value() {
+        Some(Positions::MySql { executed, .. }) => leader.lacks(&executed.to_string()),
+        Some(Positions::MariaDb { binlog_state, .. }) => binlog_state
+            .iter()
+            .any(|(domain, server, number)| leader.lacks(&format!("{domain}-{server}-{number}"))),
+        _ => false,
+    }
+}
+
 /// One session on each side, held for surveys.
 pub struct PairSurveyor {
     blue: Surveyor,
@@ -86,6 +98,11 @@ impl PairSurveyor {
                 let mut again = ServerFacts::default();
                 leader.read(scope, &positions, &mut again).await;
                 leader_facts.positions = again.positions;
+            }
+            if let Some(other_side) = leader_facts.positions.value()
+                && has_foreign(follower_facts, other_side)
+            {
+                follower_facts.foreign_statements = follower.foreign_statements(other_side).await.into();
             }
         }
         tokio::join!(

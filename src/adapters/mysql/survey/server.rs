@@ -9,7 +9,9 @@ use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{capabilities, identity, quote, sql};
 use crate::domain::capabilities::{Capabilities, PositionKind, Words};
-use crate::domain::guardrails::facts::{ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp};
+use crate::domain::guardrails::facts::{
+    ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp, gtid_triples,
+};
 use crate::domain::guardrails::{Known, Scope};
 use crate::domain::position::{FilePosition, GtidSet};
 use crate::domain::replication::ReplicaStatus;
@@ -121,8 +123,8 @@ impl Surveyor {
                     Known::default()
                 };
                 Ok(Positions::MariaDb {
-                    binlog_state: triples(&text(&row, 0)),
-                    replica_pos: triples(&text(&row, 1)),
+                    binlog_state: gtid_triples(&text(&row, 0)),
+                    replica_pos: gtid_triples(&text(&row, 1)),
                     purged,
                 })
             }
@@ -148,7 +150,7 @@ impl Surveyor {
         let events = format!("SHOW BINLOG EVENTS IN {} LIMIT 4", quote::text(&first));
         let rows = self.ask(doing, &events).await?;
         match rows.iter().find(|row| text(row, 2) == "Gtid_list") {
-            Some(row) => Ok(triples(text(row, 5).trim_matches(['[', ']', ' ']))),
+            Some(row) => Ok(gtid_triples(text(row, 5).trim_matches(['[', ']', ' ']))),
             None => Err(self
                 .session
                 .unexpected(doing, &format!("{first} without a list of GTIDs"))),
@@ -297,29 +299,4 @@ fn names_and_values(rows: &[Texts]) -> BTreeMap<String, String> {
     rows.iter()
         .map(|row| (text(row, 0).to_ascii_lowercase(), text(row, 1)))
         .collect()
-}
-
-/// `0-1-100,0-2-90`: domain, server, sequence number.
-fn triples(list: &str) -> Vec<(u32, u32, u64)> {
-    list.split(',')
-        .filter_map(|part| {
-            let mut fields = part.trim().split('-');
-            Some((
-                fields.next()?.parse().ok()?,
-                fields.next()?.parse().ok()?,
-                fields.next()?.parse().ok()?,
-            ))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_states() {
-        assert_eq!(triples("0-1-100, 7-2-5"), [(0, 1, 100), (7, 2, 5)]);
-        assert!(triples("").is_empty());
-    }
 }

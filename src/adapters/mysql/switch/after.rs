@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::sessions::end_session;
 use super::{Inner, hold, looks, promote, quiet};
 use crate::adapters::exec;
-use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::{own_schema, quote, sql};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
@@ -16,6 +16,9 @@ use crate::engine::ports::Terms;
 
 pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
     let until = Instant::now() + terms.budget;
+    if !inner.settings.routes.is_empty() {
+        still_ours(inner).await?;
+    }
     let surroundings = inner.settings.about().surroundings();
     let mut left = Vec::new();
     for route in &inner.settings.routes {
@@ -28,6 +31,16 @@ pub(super) async fn route(inner: &Inner, terms: Terms) -> Result<Answer, ServerE
         }
     }
     Ok(Answer::Seen(Seen::Left(left)))
+}
+
+/// Routes work outside of both servers, where nothing keeps those of a bleen away that was frozen and overtaken. Green is
+/// asked; blue too, if green is away for a moment.
+async fn still_ours(inner: &Inner) -> Result<(), ServerError> {
+    let budget = inner.settings.answer;
+    match inner.see_still_ours(Side::Green, budget).await {
+        Err(e) if !matches!(e.cause, Cause::TakenOver(_)) => inner.see_still_ours(Side::Blue, budget).await,
+        other => other,
+    }
 }
 
 /// The lock first: statements that wait get a clean refusal (1290), not a lost connection.

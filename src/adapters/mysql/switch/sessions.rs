@@ -417,6 +417,30 @@ pub(super) async fn end_session(
 }
 
 impl Inner {
+    /// Sees, by asking the server now, that the run lock is still this run's: a bleen that was frozen may have been
+    /// overtaken since its last statement.
+    pub(super) async fn see_still_ours(&self, side: Side, budget: Duration) -> Result<(), ServerError> {
+        let control = &self.sessions.side(side).control;
+        let mut looked_again = false;
+        loop {
+            let mut session = self.control(side, budget).await?;
+            let question = format!("SELECT {}", holds(control.lock.lock().await.id));
+            let held = session
+                .one::<(i64,)>("see that the run is still ours", &question, budget)
+                .await;
+            match held {
+                Ok((1,)) => return Ok(()),
+                // The next look finds out whose it is, over a new session if this one was ended.
+                _ if !looked_again => {
+                    control.lock_lost.store(true, Ordering::Release);
+                    looked_again = true;
+                }
+                Ok(_) => return Err(self.not_ours(side, "it does not hold the run lock".to_owned())),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     /// The control session of a side; reopened if it was lost, but only while the run lock is still ours.
     pub(super) async fn control(
         &self,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::schema::is_filled_by_replication;
 use super::{family, sample};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::facts::{Account, AccountWords};
@@ -94,6 +95,7 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
     };
     let same_family = family(&survey.blue) == family(&survey.green);
     let on_green: BTreeMap<String, &Account> = green.iter().map(|a| (a.name(), a)).collect();
+    let mut to_come = Vec::new();
     let mut other_passwords = Vec::new();
     let mut other_plugins = Vec::new();
     let mut unknown_rights = BTreeSet::new();
@@ -101,6 +103,10 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
         let name = account.name();
         let what = if account.role { "role" } else { "account" };
         let Some(other) = on_green.get(&name) else {
+            if is_filled_by_replication(survey) {
+                to_come.push(format!("{name}{}", plugin_gone(account, words)));
+                continue;
+            }
             found.stop(
                 Side::Green,
                 format!("{what} {name} does not exist on green{}", plugin_gone(account, words)),
@@ -177,6 +183,19 @@ pub fn accounts_diff(survey: &Survey) -> Vec<Finding> {
                 "GRANT these roles on green",
             );
         }
+    }
+    if !to_come.is_empty() {
+        // One that is made by hand and comes again would stop green's applier, so this is no reason to stop.
+        found.warn(
+            Side::Green,
+            format!(
+                "green is empty, and {} accounts and roles of blue are not there: {}",
+                to_come.len(),
+                sample(&to_come)
+            ),
+            "every account and role of blue before the switch",
+            "those made within blue's binlog come with it; create the others on green with sql_log_bin = 0",
+        );
     }
     if !other_plugins.is_empty() {
         found.warn(

@@ -109,23 +109,7 @@ pub fn gtid(survey: &Survey) -> Vec<Finding> {
                     );
                 }
             }
-            if let Some(Positions::MariaDb { binlog_state, .. }) = survey.green.positions.value() {
-                let own: Vec<_> = binlog_state
-                    .iter()
-                    .filter(|(domain, server, _)| {
-                        *server == green.server.server_id && Some(*domain) == blue.server.gtid_domain_id
-                    })
-                    .map(|(d, s, n)| format!("{d}-{s}-{n}"))
-                    .collect();
-                if !own.is_empty() && survey.scope != Scope::After {
-                    found.warn(
-                        Side::Green,
-                        format!("green wrote in blue's gtid_domain_id: {}", own.join(", ")),
-                        "a domain for each writer",
-                        "seed green again, or see that these are on blue as well",
-                    );
-                }
-            }
+            one_writer_a_domain(&mut found, survey);
             if found.is_clean() {
                 found.ok(None, "GTIDs on both sides, strict");
             }
@@ -134,6 +118,49 @@ pub fn gtid(survey: &Survey) -> Vec<Finding> {
         _ => file_and_offset(&mut found, "the two families have different GTIDs"),
     }
     found.done()
+}
+
+/// Within one domain sequence numbers tell the order only if one server writes at a time. What green wrote in blue's
+/// domain and blue has too is the history of an earlier change of roles; what blue has not got was written beside it,
+/// with numbers that blue gives as well.
+fn one_writer_a_domain(found: &mut Findings, survey: &Survey) {
+    let (Some(blue), Some(green)) = (survey.blue.identity.value(), survey.green.identity.value()) else {
+        return;
+    };
+    let (
+        Some(Positions::MariaDb {
+            binlog_state: theirs, ..
+        }),
+        Some(Positions::MariaDb {
+            binlog_state: own, ..
+        }),
+    ) = (
+        found.need(Side::Blue, &survey.blue.positions, READ_POSITIONS),
+        found.need(Side::Green, &survey.green.positions, READ_POSITIONS),
+    )
+    else {
+        return;
+    };
+    let beside: Vec<_> = own
+        .iter()
+        .filter(|(domain, server, _)| {
+            *server == green.server.server_id && Some(*domain) == blue.server.gtid_domain_id
+        })
+        .copied()
+        .collect();
+    let beside = mariadb_errant(&beside, theirs);
+    if !beside.is_empty() {
+        found.stop(
+            Side::Green,
+            format!(
+                "green wrote in blue's gtid_domain_id beside blue: {}",
+                sample(&beside)
+            ),
+            "one writer in a domain",
+            "seed green again, or bring these over first and then RESET MASTER on green; where several servers write, \
+             each wants a gtid_domain_id of its own",
+        );
+    }
 }
 
 fn mysql_modes(found: &mut Findings, blue: &Names, green: &Names) {
@@ -358,9 +385,10 @@ pub fn errant(survey: &Survey) -> Vec<Finding> {
                 found.stop(
                     follower,
                     format!(
-                        "{follower} executed up to {}, which {} did not",
+                        "{follower} executed up to {}, which {} did not{}",
                         sample(&foreign),
-                        follower.other()
+                        follower.other(),
+                        first_statements(survey, follower)
                     ),
                     "none",
                     errant_remedy(follower),
@@ -422,9 +450,10 @@ fn mysql_errant(found: &mut Findings, survey: &Survey, follower: Side, own: &Gti
         follower,
         format!(
             "{follower} executed {} transactions that {other} did not ({own} of {follower}'s making, {shipped} of \
-             {other}'s): {errant}",
+             {other}'s): {errant}{statements}",
             errant.count(),
             other = follower.other(),
+            statements = first_statements(survey, follower),
         ),
         "none",
         if shipped == errant.count() {
@@ -437,6 +466,15 @@ fn mysql_errant(found: &mut Findings, survey: &Survey, follower: Side, own: &Gti
             errant_remedy(follower)
         },
     );
+}
+
+/// What the first of them did, as far as the follower's binlog still says it.
+fn first_statements(survey: &Survey, follower: Side) -> String {
+    match &survey.side(follower).foreign_statements {
+        Known::Known(first) if first.is_empty() => "; its binlog no longer holds them".to_owned(),
+        Known::Known(first) => format!("; the first: {}", first.join("; ")),
+        Known::Unknown(why) => format!("; what they did was not read: {why}"),
+    }
 }
 
 fn errant_remedy(follower: Side) -> String {

@@ -76,8 +76,7 @@ pub fn event_scheduler(survey: &Survey) -> Vec<Finding> {
     }
     let there: BTreeSet<&String> = green.iter().map(|e| &e.name).collect();
     let missing: Vec<&String> = planned.iter().filter(|name| !there.contains(name)).collect();
-    let green_id = survey.green.identity.value();
-    let are_to_come = green_id.is_some_and(|id| is_filled_by_replication(survey, &id.version));
+    let are_to_come = is_filled_by_replication(survey);
     if !missing.is_empty() && !are_to_come {
         found.stop(
             Side::Green,

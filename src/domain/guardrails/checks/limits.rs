@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ASK_AGAIN, Names, first, is_on, number, sample, variables, written, written_ms};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::facts::SessionKind;
+use crate::domain::guardrails::facts::{ServerFacts, SessionKind};
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
 
@@ -106,25 +106,36 @@ fn sessions_own(found: &mut Findings, survey: &Survey, limit: &str) {
     let sessions = survey.blue.sessions.value();
     let is_client =
         |id: u64| sessions.is_none_or(|all| all.iter().any(|s| s.id == id && s.kind == SessionKind::Client));
-    let short: Vec<String> = settings
-        .iter()
-        .filter(|(id, name, value)| {
-            let Ok(amount) = value.trim().parse::<f64>() else {
-                return false;
-            };
-            let own = match name.as_str() {
-                "max_execution_time" => Duration::from_secs_f64(amount.max(0.0) / 1_000.0),
-                _ => Duration::from_secs_f64(amount.max(0.0)),
-            };
-            let unlimited = own.is_zero() && !name.contains("lock_wait");
-            is_client(*id) && !unlimited && own <= deadline && name != "max_execution_time"
-        })
-        .map(|(id, name, value)| format!("session {id} has {name} = {value}"))
-        .collect();
-    if !short.is_empty() {
+    let (mut writes, mut reads) = (Vec::new(), Vec::new());
+    for (id, name, value) in settings.iter().filter(|(id, ..)| is_client(*id)) {
+        let Ok(amount) = value.trim().parse::<f64>() else {
+            continue;
+        };
+        let only_reads = name == "max_execution_time";
+        let own = Duration::try_from_secs_f64(amount.max(0.0) / if only_reads { 1_000.0 } else { 1.0 })
+            .unwrap_or(Duration::MAX);
+        let unlimited = own.is_zero() && !name.contains("lock_wait");
+        if unlimited || own > deadline {
+            continue;
+        }
+        let list = if only_reads { &mut reads } else { &mut writes };
+        list.push(format!("session {id} has {name} = {value}"));
+    }
+    if !writes.is_empty() {
         found.stop(
             Side::Blue,
-            sample(&short),
+            sample(&writes),
+            limit,
+            "raise the application's own setting, or shorten the deadline",
+        );
+    }
+    if !reads.is_empty() {
+        found.warn(
+            Side::Blue,
+            format!(
+                "a SELECT that waits behind the hold may be ended: {}",
+                sample(&reads)
+            ),
             limit,
             "raise the application's own setting, or shorten the deadline",
         );
@@ -265,6 +276,7 @@ pub fn capacity(survey: &Survey) -> Vec<Finding> {
             }
         }
     }
+    room_for_data(&mut found, survey);
     if found.is_clean() {
         found.ok(
             Side::Green,
@@ -272,6 +284,57 @@ pub fn capacity(survey: &Survey) -> Vec<Finding> {
         );
     }
     found.done()
+}
+
+/// Whether blue's data would fit on green's disk, beside what green has of it already; where the disk is known.
+fn room_for_data(found: &mut Findings, survey: &Survey) {
+    let bytes = |facts: &ServerFacts| {
+        let schema = facts.schema.value()?;
+        Some(schema.tables.iter().map(|t| t.bytes).fold(0, u64::saturating_add))
+    };
+    let (Some(blue), Some(free)) = (bytes(&survey.blue), free(survey, Side::Green)) else {
+        return;
+    };
+    let there = bytes(&survey.green).unwrap_or(0);
+    if free.saturating_add(there) < blue {
+        found.stop(
+            Side::Green,
+            format!(
+                "{} are free on green's disk, which holds {} of data; blue holds {}",
+                mib(free),
+                mib(there),
+                mib(blue)
+            ),
+            "what blue uses",
+            "give green a larger disk",
+        );
+    }
+}
+
+fn datadir(facts: &ServerFacts) -> &str {
+    facts
+        .identity
+        .value()
+        .map(|i| i.server.datadir.as_str())
+        .unwrap_or_default()
+}
+
+/// What is free where a side's data lie: as somebody looked it up, or as the server says.
+fn free(survey: &Survey, side: Side) -> Option<u64> {
+    let looked_up = match side {
+        Side::Blue => &survey.plan.free_bytes.0,
+        Side::Green => &survey.plan.free_bytes.1,
+    };
+    let facts = survey.side(side);
+    let datadir = datadir(facts);
+    let from_server = || {
+        let disks = facts.disks.value()?.iter();
+        disks
+            .filter(|(path, ..)| datadir.starts_with(path.as_str()))
+            .max_by_key(|(path, ..)| path.len())
+            .map(|(_, _, free)| *free)
+    };
+    looked_up.value().copied().or_else(from_server)
 }
 
 fn mib(bytes: u64) -> String {
@@ -283,23 +346,8 @@ pub fn disk_space(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::DISK_SPACE, survey.scope);
     let needed = survey.limits.free_bytes;
     for (side, facts) in survey.sides() {
-        let looked_up = match side {
-            Side::Blue => &survey.plan.free_bytes.0,
-            Side::Green => &survey.plan.free_bytes.1,
-        };
-        let datadir = facts
-            .identity
-            .value()
-            .map(|i| i.server.datadir.as_str())
-            .unwrap_or_default();
-        let from_server = facts.disks.value().and_then(|disks| {
-            disks
-                .iter()
-                .filter(|(path, ..)| datadir.starts_with(path.as_str()))
-                .max_by_key(|(path, ..)| path.len())
-                .map(|(_, _, free)| *free)
-        });
-        match looked_up.value().copied().or(from_server) {
+        let datadir = datadir(facts);
+        match free(survey, side) {
             Some(free) if free < needed => found.stop(
                 side,
                 format!("{} are free", mib(free)),

@@ -207,7 +207,8 @@ pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
                 Side::Blue,
                 format!("{} others read blue's binlog: {}", others.len(), sample(&others)),
                 "green alone",
-                "let them follow green before the switch, or waive this and repoint them afterwards",
+                "let them follow green before the switch, or waive this and repoint them afterwards; blue does not say how \
+                 far they are, SHOW REPLICA STATUS on each of them does",
             );
         }
     }
@@ -235,8 +236,10 @@ pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
             found.stop(
                 Side::Blue,
                 format!(
-                    "blue itself follows {}:{}",
-                    channel.source_host, channel.source_port
+                    "blue itself follows {}:{}{}",
+                    channel.source_host,
+                    channel.source_port,
+                    applied(channel)
                 ),
                 "nobody",
                 "plan who feeds green after the switch; a sealed blue still applies what it receives",
@@ -250,6 +253,16 @@ pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
         );
     }
     found.done()
+}
+
+/// How far a channel has applied, as far as the server says it.
+fn applied(channel: &ReplicaStatus) -> String {
+    let gtids = channel.executed.as_ref().filter(|_| channel.by_gtid);
+    match (gtids, &channel.executed_to) {
+        (Some(gtids), _) => format!(" (applied up to {gtids})"),
+        (None, Some(place)) if !place.file.is_empty() => format!(" (applied up to {place})"),
+        _ => String::new(),
+    }
 }
 
 /// Semi-synchronous replication that could hold the fence up.

@@ -14,10 +14,12 @@ const LISTED: usize = 50;
 
 /// Whether everything on green is still to come: an empty green is filled by replication, if blue has its whole history;
 /// `purged`, and the plan of the channel, ask for that.
-pub fn is_filled_by_replication(survey: &Survey, green: &Version) -> bool {
+pub fn is_filled_by_replication(survey: &Survey) -> bool {
     let before_following = matches!(survey.scope, Scope::Doctor | Scope::Prepare);
-    let schema = survey.green.schema.value();
-    before_following && schema.is_some_and(|schema| flatten(schema, green).is_empty())
+    let (Some(schema), Some(green)) = (survey.green.schema.value(), survey.green.identity.value()) else {
+        return false;
+    };
+    before_following && flatten(schema, &green.version).is_empty()
 }
 
 /// Compares every object. Not looked at, because replication does not need it and rows do not depend on it: comments,
@@ -39,7 +41,7 @@ pub fn schema_diff(survey: &Survey) -> Vec<Finding> {
     };
     let on_blue = flatten(blue, &blue_id.version);
     let on_green = flatten(green, &green_id.version);
-    if is_filled_by_replication(survey, &green_id.version) && !on_blue.is_empty() {
+    if is_filled_by_replication(survey) && !on_blue.is_empty() {
         found.ok(
             Side::Green,
             format!(

@@ -26,28 +26,20 @@ pub fn no_key(survey: &Survey) -> Vec<Finding> {
     let Some(schema) = found.need(Side::Blue, &survey.blue.schema, READ_SCHEMA) else {
         return found.done();
     };
-    let limit = survey.limits.rows_without_key;
-    let (large, small): (Vec<&TableFact>, Vec<&TableFact>) = schema
+    let mut without: Vec<&TableFact> = schema
         .tables
         .iter()
         .filter(|t| t.kind != "SEQUENCE" && !t.has_key())
-        .partition(|t| t.rows >= limit);
-    let remedy = "add a primary key (an invisible one is enough); until then a change to the table is applied by reading \
-                  it whole, and the proof treats it as one range";
-    if !large.is_empty() {
+        .collect();
+    // Few are named: those that cost most.
+    without.sort_by_key(|t| std::cmp::Reverse(t.rows));
+    if !without.is_empty() {
         found.stop(
             Side::Blue,
-            format!("{} large tables without a key: {}", large.len(), named(&large)),
-            format!("a key, or under {limit} rows"),
-            remedy,
-        );
-    }
-    if !small.is_empty() {
-        found.warn(
-            Side::Blue,
-            format!("{} tables without a key: {}", small.len(), named(&small)),
+            format!("{} tables without a key: {}", without.len(), named(&without)),
             "a primary key, or a unique one without NULLs",
-            remedy,
+            "add a primary key (an invisible one is enough); until then a change to the table is applied by reading it \
+             whole, and the proof treats it as one range. If they are small or never written, waive this",
         );
     }
     if found.is_clean() {

@@ -12,4 +12,4 @@ pub use privileged::{PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, Pr
 pub use schema::{
     ColumnFact, ForeignKeyFact, IndexFact, IndexPart, ProgramFact, Schema, TableFact, ViewFact,
 };
-pub use server::{AccountWords, ClockFact, Identity, Positions, ServerFacts, StartUp};
+pub use server::{AccountWords, ClockFact, Identity, Positions, ServerFacts, StartUp, gtid_triples};

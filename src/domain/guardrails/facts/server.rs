@@ -24,6 +24,9 @@ pub struct ServerFacts {
     pub status: Known<BTreeMap<String, String>>,
     /// What it has executed and purged.
     pub positions: Known<Positions>,
+    /// What the first transactions did that this side has executed and the side it follows has not, from its binlog.
+    /// Read along with `positions`, and only if there are such transactions.
+    pub foreign_statements: Known<Vec<String>>,
     /// Its binlog files with their sizes in bytes, oldest first.
     pub binlogs: Known<Vec<(String, u64)>>,
     /// Where it follows others.
@@ -95,6 +98,42 @@ pub enum Positions {
     File(Option<FilePosition>),
 }
 
+impl Positions {
+    /// Whether any of these transactions (a GTID or a list of them, as the server prints it) was not executed. `false`
+    /// where positions are no GTIDs, and for what is none.
+    #[must_use]
+    pub fn lacks(&self, gtids: &str) -> bool {
+        match self {
+            Self::MySql { executed, .. } => {
+                GtidSet::parse(gtids).is_ok_and(|transactions| !executed.contains(&transactions))
+            }
+            Self::MariaDb { binlog_state, .. } => {
+                gtid_triples(gtids).iter().any(|(domain, server, number)| {
+                    !binlog_state
+                        .iter()
+                        .any(|(d, s, n)| (d, s) == (domain, server) && n >= number)
+                })
+            }
+            Self::File(_) => false,
+        }
+    }
+}
+
+/// MariaDB's `0-1-100,0-2-90`: domain, server, sequence number. What is none is left out.
+#[must_use]
+pub fn gtid_triples(list: &str) -> Vec<(u32, u32, u64)> {
+    list.split(',')
+        .filter_map(|part| {
+            let mut fields = part.trim().split('-');
+            Some((
+                fields.next()?.parse().ok()?,
+                fields.next()?.parse().ok()?,
+                fields.next()?.parse().ok()?,
+            ))
+        })
+        .collect()
+}
+
 /// Where read-only comes from at the next start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartUp {
@@ -123,4 +162,32 @@ pub struct ClockFact {
     pub off_by_ms: i64,
     /// Whether `SYSDATE()` goes on within a statement; not where the server was started with `sysdate_is_now`.
     pub sysdate_moves: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_states() {
+        assert_eq!(gtid_triples("0-1-100, 7-2-5"), [(0, 1, 100), (7, 2, 5)]);
+        assert!(gtid_triples("").is_empty());
+    }
+
+    #[test]
+    fn what_was_not_executed_is_lacking() {
+        let maria = Positions::MariaDb {
+            binlog_state: vec![(0, 1, 100)],
+            replica_pos: Vec::new(),
+            purged: Known::default(),
+        };
+        assert!(!maria.lacks("0-1-100") && maria.lacks("0-1-101") && maria.lacks("0-1-5,0-2-5"));
+        let uuid = "ccfb2668-e789-11f1-86bb-02fc00000001";
+        let mysql = Positions::MySql {
+            executed: GtidSet::parse(&format!("{uuid}:1-5")).unwrap(),
+            purged: GtidSet::default(),
+        };
+        assert!(!mysql.lacks(&format!("{uuid}:5")) && mysql.lacks(&format!("{uuid}:6")));
+        assert!(!mysql.lacks("AUTOMATIC") && !Positions::File(None).lacks("0-1-1"));
+    }
 }

@@ -58,12 +58,22 @@ pub(super) fn cases() -> Vec<Case> {
             setting(&mut s.green, "gtid_strict_mode", "OFF");
         }),
         warn(MySql, Doctor, Id::GTID, "file and offset", without_gtids),
-        warn(MariaDb, Doctor, Id::GTID, "0-2-101", |s| {
+        stop(MariaDb, Doctor, Id::GTID, "beside blue: 0-2-101", |s| {
             s.green.positions = Known::Known(Positions::MariaDb {
                 binlog_state: vec![(0, 1, 100), (0, 2, 101)],
                 replica_pos: vec![],
                 purged: Known::default(),
             });
+        }),
+        fine(MariaDb, Doctor, Id::GTID, |s| {
+            // Green was the writer once, and blue has all of it.
+            for facts in [&mut s.blue, &mut s.green] {
+                facts.positions = Known::Known(Positions::MariaDb {
+                    binlog_state: vec![(0, 1, 100), (0, 2, 60)],
+                    replica_pos: vec![],
+                    purged: Known::default(),
+                });
+            }
         }),
         stop(MySql, Doctor, Id::PURGED, "purged 20 transactions", |s| {
             s.blue.positions = Known::Known(Positions::MySql {

@@ -172,6 +172,7 @@ fn server(side: Side, family: Family) -> ServerFacts {
                 purged: Known::Known(vec![(0, 1, 10)]),
             }
         }),
+        foreign_statements: Known::Known(Vec::new()),
         binlogs: Known::Known(vec![("binlog.000001".into(), 1_000)]),
         channels: Known::Known(if blue { vec![] } else { vec![channel(mysql)] }),
         replicas: Known::Known(vec![]),

@@ -1,6 +1,7 @@
 //! Tables, schemas, accounts, and what an upgrade would trip over.
 
 use super::*;
+use crate::domain::guardrails::facts::Schema as SchemaFacts;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -28,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
                 table.rows = 500_000;
             },
         ),
-        warn(MySql, Prepare, Id::ROW_FORMAT_NO_KEY, "shop.orders", |s| {
+        stop(MySql, Prepare, Id::ROW_FORMAT_NO_KEY, "shop.orders", |s| {
             // A unique key with a column that may be NULL finds no row for certain.
             let table = &mut schema(&mut s.blue).tables[0];
             table.columns[0].nullable = true;
@@ -158,6 +159,14 @@ pub(super) fn cases() -> Vec<Case> {
                 schema(&mut s.blue).routines[0].definer = "gone@%".into();
             },
         ),
+        warn(MySql, Prepare, Id::ACCOUNTS_DIFF, "not there: app@%", |s| {
+            s.green.accounts = Known::Known(vec![]);
+            s.green.schema = Known::Known(SchemaFacts::default());
+        }),
+        warn(MySql, Doctor, Id::DEFINERS, "who defines", |s| {
+            s.green.accounts = Known::Known(vec![]);
+            s.green.schema = Known::Known(SchemaFacts::default());
+        }),
         stop(
             MySql,
             Doctor,

@@ -191,6 +191,19 @@ pub(super) fn cases() -> Vec<Case> {
         warn(MySql, Prepare, Id::CAPACITY, "innodb_buffer_pool_size", |s| {
             setting(&mut s.green, "innodb_buffer_pool_size", "120000000");
         }),
+        stop(MySql, Doctor, Id::CAPACITY, "blue holds 204800 MiB", |s| {
+            if let Known::Known(schema) = &mut s.blue.schema {
+                schema.tables[0].bytes = 200 << 30;
+            }
+        }),
+        fine(MySql, Prepare, Id::CAPACITY, |s| {
+            // Half of it is on green already.
+            for (facts, bytes) in [(&mut s.blue, 200_u64 << 30), (&mut s.green, 100 << 30)] {
+                if let Known::Known(schema) = &mut facts.schema {
+                    schema.tables[0].bytes = bytes;
+                }
+            }
+        }),
         stop(MySql, Hold, Id::DISK_SPACE, "100 MiB are free", |s| {
             s.green.disks = Known::Known(vec![
                 ("/".into(), 1, 100 << 30),
