@@ -506,7 +506,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::panic, reason = "as the driver does")]
     async fn a_driver_that_panics_is_asked_again() {
         let begun = AtomicU32::new(0);
         let opened = login(|| async {
