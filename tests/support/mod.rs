@@ -8,10 +8,10 @@ pub mod points;
 pub mod proxy;
 pub mod slow_disk;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bleen::adapters::mysql::own_schema;
-use bleen::adapters::mysql::replication::follow;
+use bleen::adapters::mysql::replication::{follow, status};
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
 use bleen::adapters::mysql::switch::{OwnSessions, Server, Settings, SwitchServers};
 use bleen::adapters::mysql::{capabilities, identity};
@@ -117,7 +117,8 @@ pub async fn following(blue: ServerKind, green: ServerKind, options: &PairOption
     pair
 }
 
-/// Waits until green has bleen's newest row of blue.
+/// Waits until green has bleen's newest row of blue. How long that takes is the machine's affair, not what a test is
+/// about; a replication that does not run says why.
 pub async fn caught_up(pair: &SandboxPair) {
     let mut blue = session(pair, Side::Blue).await;
     let mut green = session(pair, Side::Green).await;
@@ -126,15 +127,21 @@ pub async fn caught_up(pair: &SandboxPair) {
         .unwrap();
     let question = "SELECT n FROM bleen.heartbeat";
     let (n,): (u64,) = blue.one("read", question, BUDGET).await.unwrap();
-    for _ in 0..500 {
-        if let Ok((seen,)) = green.one::<(u64,)>("read", question, BUDGET).await
-            && seen >= n
-        {
+    let started = Instant::now();
+    let mut seen = Err("never asked".to_owned());
+    while started.elapsed() < Duration::from_secs(60) {
+        seen = green
+            .one::<(u64,)>("read", question, BUDGET)
+            .await
+            .map_err(|error| error.to_string());
+        if matches!(seen, Ok((seen,)) if seen >= n) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("green did not catch up");
+    let caps = server(pair, Side::Green).await.caps;
+    let stands = status::read(&mut green, &caps, BUDGET).await;
+    panic!("green did not catch up: it has {seen:?} of {n}; its replication: {stands:#?}");
 }
 
 pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
@@ -384,8 +391,6 @@ pub async fn fingerprint(pair: &SandboxPair, side: Side) -> String {
         vec![]
     };
     let schemas: Vec<String> = session.rows("read", "SHOW DATABASES", BUDGET).await.unwrap();
-    let channels = bleen::adapters::mysql::replication::status::read(&mut session, &known.caps, BUDGET)
-        .await
-        .unwrap();
+    let channels = status::read(&mut session, &known.caps, BUDGET).await.unwrap();
     format!("{memory:?} {persisted:?} {schemas:?} {} channels", channels.len())
 }
