@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use mysql_async::Row;
-
-use crate::adapters::mysql::columns::{text, text_at};
+use crate::adapters::mysql::binlog_read;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::position_read::{gtid_list, gtid_set};
-use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::Session;
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::consistency::Histories;
@@ -122,32 +119,22 @@ async fn user_schemas(session: &mut Session, budget: Duration) -> Result<Vec<Str
 /// # Errors
 /// Any [`crate::adapters::mysql::error::Cause`] but 1381 (no binlog).
 pub async fn binlog_files(session: &mut Session, budget: Duration) -> Result<Vec<String>, ServerError> {
-    let rows: Vec<Row> = match session
-        .rows("list the binlog files", "SHOW BINARY LOGS", budget)
-        .await
-    {
-        Err(e) if e.code() == Some(1381) => return Ok(Vec::new()),
-        other => other?,
-    };
-    Ok(rows.iter().filter_map(|row| text_at(row, 0)).collect())
+    match binlog_read::files(session, "list the binlog files", budget).await {
+        Err(e) if e.code() == Some(1381) => Ok(Vec::new()),
+        other => other,
+    }
 }
 
 /// Where a MariaDB binlog file begins: its GTID list event, among the first few.
 async fn first_list(session: &mut Session, file: &str, budget: Duration) -> Result<GtidList, ServerError> {
     let doing = "read where the oldest binlog file begins";
-    let sql = format!("SHOW BINLOG EVENTS IN {} LIMIT 4", quote::text(file));
-    let rows: Vec<Row> = session.rows(doing, &sql, budget).await?;
-    let list = rows
-        .iter()
-        .find(|row| text(row, "Event_type").is_some_and(|t| t.eq_ignore_ascii_case("Gtid_list")));
-    let Some(list) = list else {
-        return Err(session.unexpected(
+    match binlog_read::gtids_before(session, doing, file, budget).await? {
+        Some(list) => gtid_list(session, doing, &list),
+        None => Err(session.unexpected(
             doing,
             &format!("`{file}` has no GTID list among its first events"),
-        ));
-    };
-    let info = text(list, "Info").unwrap_or_default();
-    gtid_list(session, doing, info.trim_matches(['[', ']', ' ']))
+        )),
+    }
 }
 
 /// How to give green a copy of blue whose place in blue's history is known: commands for a person, with addresses and

@@ -1,13 +1,12 @@
 //! Reads from a follower's binlog what the first transactions did that the server it follows has not executed.
 
-use mysql_async::Row;
-
 use super::Surveyor;
+use crate::adapters::mysql::binlog_read;
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::{columns, quote};
 use crate::domain::binlog_events::{BinlogEvent, Stretch, classify};
 use crate::domain::guardrails::facts::Positions;
 use crate::domain::guardrails::masked;
+use crate::domain::position::FilePosition;
 
 const DOING: &str = "read the binlog for what the other side has not executed";
 
@@ -25,28 +24,29 @@ impl Surveyor {
         &mut self,
         other_side: &Positions,
     ) -> Result<Vec<String>, ServerError> {
-        let rows = self.ask(DOING, "SHOW BINARY LOGS").await?;
-        let files: Vec<String> = rows.iter().map(|row| super::text(row, 0)).collect();
+        let files = binlog_read::files(&mut self.session, DOING, self.budget).await?;
         let mut first = files.len().saturating_sub(1);
         while first > 0 && self.begins_after_some(files.get(first), other_side).await? {
             first -= 1;
         }
-        let mut files = files.into_iter().skip(first);
-        let mut at = files.next().map(|file| (file, 4));
+        let from = files.get(first).map(|file| FilePosition {
+            file: file.clone(),
+            offset: binlog_read::FIRST_OFFSET,
+        });
         let mut seen = Reading::default();
+        let stretch = from.and_then(|from| binlog_read::Events::from(files, &from));
+        let Some(mut stretch) = stretch else {
+            return Ok(seen.texts);
+        };
         for _ in 0..MOST_PAGES {
-            let Some((file, offset)) = at else { break };
-            let (events, end) = self.binlog_events(&file, offset, PAGE).await?;
+            let page = stretch.next(&mut self.session, DOING, PAGE, self.budget).await?;
+            let Some(events) = page else { break };
             for event in &events {
                 seen.take(event, other_side);
             }
             if seen.texts.len() > SHOWN {
                 break;
             }
-            at = match end.filter(|_| events.len() == PAGE) {
-                Some(end) => Some((file, end)),
-                None => files.next().map(|file| (file, 4)),
-            };
         }
         seen.texts.truncate(SHOWN);
         Ok(seen.texts)
@@ -59,35 +59,8 @@ impl Surveyor {
         other_side: &Positions,
     ) -> Result<bool, ServerError> {
         let Some(file) = file else { return Ok(false) };
-        let (events, _) = self.binlog_events(file, 4, 4).await?;
-        let list = events
-            .iter()
-            .find(|e| e.kind == "Previous_gtids" || e.kind == "Gtid_list");
-        Ok(list.is_some_and(|e| other_side.lacks(e.info.trim_matches(['[', ']', ' ']))))
-    }
-
-    /// Events of a file, and where the last of them ends.
-    async fn binlog_events(
-        &mut self,
-        file: &str,
-        offset: u64,
-        most: usize,
-    ) -> Result<(Vec<BinlogEvent>, Option<u64>), ServerError> {
-        let sql = format!(
-            "SHOW BINLOG EVENTS IN {} FROM {offset} LIMIT {most}",
-            quote::text(file)
-        );
-        let rows: Vec<Row> = self.session.rows(DOING, &sql, self.budget).await?;
-        let text = |row: &Row, at| columns::text_at(row, at).unwrap_or_default();
-        let event = |row: &Row| BinlogEvent {
-            file: text(row, 0),
-            offset: text(row, 1).parse().unwrap_or(0),
-            kind: text(row, 2),
-            server_id: text(row, 3).parse().unwrap_or(0),
-            info: text(row, 5),
-        };
-        let end = rows.last().and_then(|row| text(row, 4).parse().ok());
-        Ok((rows.iter().map(event).collect(), end))
+        let before = binlog_read::gtids_before(&mut self.session, DOING, file, self.budget).await?;
+        Ok(before.is_some_and(|list| other_side.lacks(&list)))
     }
 }
 

@@ -18,25 +18,17 @@ const SHIPPED_LOOKS: u32 = 8;
 const SHIPPED_APART: Duration = Duration::from_millis(25);
 
 /// Whether the follower shows transactions that the leader does not.
-fn is_ahead(follower: &ServerFacts, leader: &ServerFacts) -> bool {
+fn has_foreign(follower: &ServerFacts, leader: &ServerFacts) -> bool {
     match (follower.positions.value(), leader.positions.value()) {
-        (Some(Positions::MySql { executed: own, .. }), Some(Positions::MySql { executed: theirs, .. })) => {
-            !theirs.contains(own)
-        }
+        (Some(own), Some(theirs)) => theirs.has_all_of(own) == Some(false),
         _ => false,
     }
 }
 
-/// Whether the follower has executed what the leader has not. MariaDB's state is ahead of what it sends, so there one
-/// look is enough.
-fn has_foreign(follower: &ServerFacts, leader: &Positions) -> bool {
-    match follower.positions.value() {
-        Some(Positions::MySql { executed, .. }) => leader.lacks(&executed.to_string()),
-        Some(Positions::MariaDb { binlog_state, .. }) => binlog_state
-            .iter()
-            .any(|(domain, server, number)| leader.lacks(&format!("{domain}-{server}-{number}"))),
-        _ => false,
-    }
+/// Whether those may be on the leader at the next look. MariaDB's state is ahead of what it sends, so there one look is
+/// enough.
+fn may_be_shipped(follower: &ServerFacts) -> bool {
+    matches!(follower.positions.value(), Some(Positions::MySql { .. }))
 }
 
 /// One session on each side, held for surveys.
@@ -91,7 +83,7 @@ impl PairSurveyor {
             leader.read(scope, &positions, leader_facts).await;
             positions.remove(&Facet::Binlogs);
             for _ in 0..SHIPPED_LOOKS {
-                if !is_ahead(follower_facts, leader_facts) {
+                if !may_be_shipped(follower_facts) || !has_foreign(follower_facts, leader_facts) {
                     break;
                 }
                 tokio::time::sleep(SHIPPED_APART).await;
@@ -99,8 +91,8 @@ impl PairSurveyor {
                 leader.read(scope, &positions, &mut again).await;
                 leader_facts.positions = again.positions;
             }
-            if let Some(other_side) = leader_facts.positions.value()
-                && has_foreign(follower_facts, other_side)
+            if has_foreign(follower_facts, leader_facts)
+                && let Some(other_side) = leader_facts.positions.value()
             {
                 follower_facts.foreign_statements = follower.foreign_statements(other_side).await.into();
             }

@@ -7,7 +7,7 @@ use super::{Surveyor, Texts, number, optional, text};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::session::Session;
-use crate::adapters::mysql::{capabilities, identity, quote, sql};
+use crate::adapters::mysql::{binlog_read, capabilities, identity, sql};
 use crate::domain::capabilities::{Capabilities, PositionKind, Words};
 use crate::domain::guardrails::facts::{
     ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp, gtid_triples,
@@ -143,14 +143,12 @@ impl Surveyor {
     /// What came before MariaDB's oldest binlog file: its first events say it.
     async fn purged_list(&mut self) -> Result<Vec<(u32, u32, u64)>, ServerError> {
         let doing = "read what was purged";
-        let files = self.ask(doing, "SHOW BINARY LOGS").await?;
-        let Some(first) = files.first().map(|row| text(row, 0)) else {
+        let files = binlog_read::files(&mut self.session, doing, self.budget).await?;
+        let Some(first) = files.first() else {
             return Ok(Vec::new());
         };
-        let events = format!("SHOW BINLOG EVENTS IN {} LIMIT 4", quote::text(&first));
-        let rows = self.ask(doing, &events).await?;
-        match rows.iter().find(|row| text(row, 2) == "Gtid_list") {
-            Some(row) => Ok(gtid_triples(text(row, 5).trim_matches(['[', ']', ' ']))),
+        match binlog_read::gtids_before(&mut self.session, doing, first, self.budget).await? {
+            Some(list) => Ok(gtid_triples(&list)),
             None => Err(self
                 .session
                 .unexpected(doing, &format!("{first} without a list of GTIDs"))),

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use mysql_async::Row;
+
 use super::sessions::end_session;
 use super::stands::{self, Stands};
 use super::{Inner, done, guard, hold, looks, lost, quiet, refused, seal};
-use crate::adapters::mysql::columns;
+use crate::adapters::mysql::binlog_read;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::gate::Verdict;
 use crate::adapters::mysql::position_read::{self, Waited};
-use crate::adapters::mysql::quote;
+use crate::adapters::mysql::session::Session;
 use crate::domain::binlog_events::{self, BinlogEvent, Stretch};
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind, Seen};
@@ -69,7 +71,7 @@ pub(super) fn question(privileged_sessions: Option<&str>, position: &str) -> Str
 }
 
 /// What the batch that took the hold answered after it.
-async fn at_the_hold(inner: &Inner, sets: &[Vec<mysql_async::Row>]) -> Result<Blue, ServerError> {
+async fn at_the_hold(inner: &Inner, sets: &[Vec<Row>]) -> Result<Blue, ServerError> {
     let slot = inner.sessions.hold.lock().await;
     let doing = "read the fence position";
     let Some(session) = slot.as_ref() else {
@@ -255,34 +257,19 @@ const MOST_EVENTS: usize = 200;
 
 /// The events of a server's binlog from a place on; over the end of a file into the next ones.
 pub(super) async fn events_since(
-    session: &mut crate::adapters::mysql::session::Session,
+    session: &mut Session,
     from: &FilePosition,
     budget: Duration,
 ) -> Result<Vec<BinlogEvent>, ServerError> {
     let doing = "read the binlog's events";
-    let logs: Vec<mysql_async::Row> = session.rows(doing, "SHOW BINARY LOGS", budget).await?;
-    let files = logs.iter().filter_map(|row| columns::text_at(row, 0));
+    let files = binlog_read::files(session, doing, budget).await?;
     let mut events = Vec::new();
-    for file in files.skip_while(|file| *file != from.file) {
-        let offset = if file == from.file { from.offset } else { 4 };
-        let sql = format!(
-            "SHOW BINLOG EVENTS IN {} FROM {offset} LIMIT {}",
-            quote::text(&file),
-            MOST_EVENTS + 1
-        );
-        let rows: Vec<mysql_async::Row> = session.rows(doing, &sql, budget).await?;
-        for row in &rows {
-            let text = |i| columns::text_at(row, i).unwrap_or_default();
-            events.push(BinlogEvent {
-                file: text(0),
-                offset: text(1).parse().unwrap_or(0),
-                kind: text(2),
-                server_id: text(3).parse().unwrap_or(0),
-                info: text(5),
-            });
-        }
-        if events.len() > MOST_EVENTS {
-            return Err(session.unexpected(doing, &format!("more than {MOST_EVENTS} events")));
+    if let Some(mut stretch) = binlog_read::Events::from(files, from) {
+        while let Some(more) = stretch.next(session, doing, MOST_EVENTS + 1, budget).await? {
+            events.extend(more);
+            if events.len() > MOST_EVENTS {
+                return Err(session.unexpected(doing, &format!("more than {MOST_EVENTS} events")));
+            }
         }
     }
     if events.is_empty() {

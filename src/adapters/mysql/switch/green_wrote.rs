@@ -7,13 +7,11 @@
 
 use std::time::Duration;
 
-use mysql_async::Row;
-
 use super::{Inner, Server, Settings};
+use crate::adapters::mysql::binlog_read;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::session::Session;
-use crate::adapters::mysql::{columns, quote};
 use crate::domain::capabilities::PositionKind;
 use crate::domain::ids::Side;
 use crate::domain::position::{FilePosition, GtidSet, Position};
@@ -129,40 +127,23 @@ async fn own_event(
     budget: Duration,
 ) -> Result<Option<String>, ServerError> {
     let (id,): (u32,) = session.one(DOING, "SELECT @@GLOBAL.server_id", budget).await?;
-    let id = id.to_string();
-    let logs: Vec<Row> = session.rows(DOING, "SHOW BINARY LOGS", budget).await?;
-    let mut files = logs
-        .iter()
-        .filter_map(|row| columns::text_at(row, 0))
-        .skip_while(|file| *file != from.file);
-    let mut at = files.next().map(|file| (file, from.offset));
-    if at.is_none() {
+    let files = binlog_read::files(session, DOING, budget).await?;
+    let Some(mut stretch) = binlog_read::Events::from(files, from) else {
         return Err(session.unexpected(DOING, &format!("{} is purged", from.file)));
-    }
+    };
     for _ in 0..MOST_PAGES {
-        let Some((file, offset)) = at else {
+        let Some(events) = stretch.next(session, DOING, PAGE, budget).await? else {
             return Ok(None);
         };
-        let sql = format!(
-            "SHOW BINLOG EVENTS IN {} FROM {offset} LIMIT {PAGE}",
-            quote::text(&file)
-        );
-        let rows: Vec<Row> = session.rows(DOING, &sql, budget).await?;
-        let text = |row: &Row, column| columns::text_at(row, column).unwrap_or_default();
-        let own = rows
+        let own = events
             .iter()
-            .find(|row| text(row, 3) == id && !FRAMES.contains(&text(row, 2).as_str()));
+            .find(|event| event.server_id == id && !FRAMES.contains(&event.kind.as_str()));
         if let Some(own) = own {
-            let (offset, kind, info) = (text(own, 1), text(own, 2), text(own, 5));
-            return Ok(Some(format!("{kind} at {file}:{offset}: {info}")));
+            return Ok(Some(format!(
+                "{} at {}:{}: {}",
+                own.kind, own.file, own.offset, own.info
+            )));
         }
-        at = match rows.last().filter(|_| rows.len() == PAGE) {
-            Some(last) => match text(last, 4).parse() {
-                Ok(next) => Some((file, next)),
-                Err(_) => return Err(session.unexpected(DOING, "an event without an end")),
-            },
-            None => files.next().map(|file| (file, 4)),
-        };
     }
     Err(session.unexpected(
         DOING,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ASK_AGAIN, Names, family, first, identity, is_on, number, sample, variables, written};
 use crate::domain::guardrail_ids::GuardrailId;
-use crate::domain::guardrails::facts::Positions;
+use crate::domain::guardrails::facts::{Positions, gtids_beyond};
 use crate::domain::guardrails::{Finding, Known, Scope, Survey, finding::Findings};
 use crate::domain::ids::Side;
 use crate::domain::position::GtidSet;
@@ -402,31 +402,15 @@ pub fn errant(survey: &Survey) -> Vec<Finding> {
 
 /// What `own` went beyond `theirs` in, as GTIDs.
 fn mariadb_errant(own: &[(u32, u32, u64)], theirs: &[(u32, u32, u64)]) -> Vec<String> {
-    own.iter()
-        .filter(|(domain, server, n)| {
-            !theirs
-                .iter()
-                .any(|(d, s, m)| (d, s) == (domain, server) && m >= n)
-        })
-        .map(|(d, s, n)| format!("{d}-{s}-{n}"))
-        .collect()
+    let beyond = gtids_beyond(own, theirs);
+    beyond.iter().map(|(d, s, n)| format!("{d}-{s}-{n}")).collect()
 }
 
 /// Whether it is certain that a side executed nothing that the other did not.
 pub(super) fn has_nothing_of_its_own(survey: &Survey, side: Side) -> bool {
     let positions = |side: Side| survey.side(side).positions.value();
     match (positions(side), positions(side.other())) {
-        (Some(Positions::MySql { executed: own, .. }), Some(Positions::MySql { executed: theirs, .. })) => {
-            theirs.contains(own)
-        }
-        (
-            Some(Positions::MariaDb {
-                binlog_state: own, ..
-            }),
-            Some(Positions::MariaDb {
-                binlog_state: theirs, ..
-            }),
-        ) => mariadb_errant(own, theirs).is_empty(),
+        (Some(own), Some(theirs)) => theirs.has_all_of(own) == Some(true),
         _ => false,
     }
 }

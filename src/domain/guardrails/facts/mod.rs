@@ -12,4 +12,6 @@ pub use privileged::{PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, Pr
 pub use schema::{
     ColumnFact, ForeignKeyFact, IndexFact, IndexPart, ProgramFact, Schema, TableFact, ViewFact,
 };
-pub use server::{AccountWords, ClockFact, Identity, Positions, ServerFacts, StartUp, gtid_triples};
+pub use server::{
+    AccountWords, ClockFact, Identity, Positions, ServerFacts, StartUp, gtid_triples, gtids_beyond,
+};

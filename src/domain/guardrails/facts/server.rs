@@ -108,15 +108,41 @@ impl Positions {
                 GtidSet::parse(gtids).is_ok_and(|transactions| !executed.contains(&transactions))
             }
             Self::MariaDb { binlog_state, .. } => {
-                gtid_triples(gtids).iter().any(|(domain, server, number)| {
-                    !binlog_state
-                        .iter()
-                        .any(|(d, s, n)| (d, s) == (domain, server) && n >= number)
-                })
+                !gtids_beyond(&gtid_triples(gtids), binlog_state).is_empty()
             }
             Self::File(_) => false,
         }
     }
+
+    /// Whether everything was executed that another server has executed; `None` where their positions cannot be compared.
+    #[must_use]
+    pub fn has_all_of(&self, other: &Self) -> Option<bool> {
+        match (self, other) {
+            (Self::MySql { executed, .. }, Self::MySql { executed: theirs, .. }) => {
+                Some(executed.contains(theirs))
+            }
+            (
+                Self::MariaDb { binlog_state, .. },
+                Self::MariaDb {
+                    binlog_state: theirs, ..
+                },
+            ) => Some(gtids_beyond(theirs, binlog_state).is_empty()),
+            _ => None,
+        }
+    }
+}
+
+/// What one MariaDB state went beyond another one in.
+#[must_use]
+pub fn gtids_beyond(own: &[(u32, u32, u64)], theirs: &[(u32, u32, u64)]) -> Vec<(u32, u32, u64)> {
+    own.iter()
+        .filter(|(domain, server, number)| {
+            !theirs
+                .iter()
+                .any(|(d, s, n)| (d, s) == (domain, server) && n >= number)
+        })
+        .copied()
+        .collect()
 }
 
 /// MariaDB's `0-1-100,0-2-90`: domain, server, sequence number. What is none is left out.
