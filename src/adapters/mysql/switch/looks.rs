@@ -14,10 +14,23 @@ use crate::adapters::mysql::{columns, sql};
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, HoldKind};
 use crate::domain::outcome::WhyKind;
+use crate::domain::server::Family;
 use crate::engine::ports::Terms;
 
 /// How long a look at green's locks counts.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// Closes what bleen's own looks and its guard have opened of MariaDB's system tables: the global read lock would close
+/// them, at about 0.2 ms each while writers wait, since they are not InnoDB's. Nothing of the application's is named.
+/// Somebody who uses one of them makes this fail after 20 ms, which matters to nobody: then the lock closes them. Whoever
+/// wants to open one meanwhile waits no longer than that, nor afterwards (tried on 10.11 and 11.8).
+pub(super) const CLOSE_OWN_TABLES: &str = "SET STATEMENT max_statement_time = 0.02 FOR FLUSH LOCAL TABLES mysql.proc, \
+     mysql.event, mysql.global_priv, mysql.procs_priv, mysql.roles_mapping";
+
+/// Whether [`CLOSE_OWN_TABLES`] is run.
+pub(super) fn closes_own_tables(settings: &Settings) -> bool {
+    settings.hold == HoldKind::Lock && settings.blue.caps.family() == Family::MariaDb
+}
 
 /// Whether the look right before the hold is enough to keep those out that write through read-only. Under the global
 /// read lock nobody commits, whatever his rights: who comes after the look waits as all others do, and is ended before
@@ -35,6 +48,17 @@ pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answe
     };
     if let Some(seen) = against {
         return Ok(Some(Answer::Refused(WhyKind::Refused, seen)));
+    }
+    if closes_own_tables(&inner.settings) {
+        let mut blue = inner.control(Side::Blue, terms.budget).await?;
+        let closed = blue
+            .run("close the system tables", CLOSE_OWN_TABLES, terms.budget)
+            .await;
+        match closed {
+            Err(e) if e.code().is_none() => return Err(e),
+            Err(e) => tracing::debug!(error = %e, "the hold closes the system tables"),
+            Ok(()) => {}
+        }
     }
     fence::caught_up_instant(inner, terms).await
 }

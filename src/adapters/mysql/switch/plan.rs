@@ -184,6 +184,9 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         hold::lease_of(settings.lease_seconds(settings.deadline))
     );
     let undo = format!("{undo}; {}", sessions::end_statement("<the holding session>"));
+    if looks::closes_own_tables(settings) {
+        list.add(Step::Hold, Side::Blue, looks::CLOSE_OWN_TABLES, None);
+    }
     let hold = hold::batch(&lease, &statement);
     let position = stands::question_of(settings);
     if looks::before_the_hold_is_enough(settings) {
