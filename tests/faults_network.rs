@@ -228,10 +228,6 @@ async fn answers(kind: Kind) {
         swallowed(&wired, Side::Blue, "UNLOCK TABLES", Then::Cut, SWITCHED).await;
         let wired = Wired::new(kind).await;
         swallowed(&wired, Side::Green, "read_only = IF(", Then::Hang, SWITCHED).await;
-        // That the guard is gone is seen by another session than the one that ordered it.
-        let wired = Wired::new(kind).await;
-        let order = "control */ KILL CONNECTION";
-        swallowed(&wired, Side::Blue, order, Then::Cut, SWITCHED).await;
     };
     tokio::join!(back, release);
 }

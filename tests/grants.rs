@@ -93,7 +93,7 @@ fn looking(version: &Version) -> Vec<Trial> {
 fn own_schema_trials() -> Vec<Trial> {
     let run = RunId::new("20261123T214100Z-9f3a6c").unwrap();
     // The schema is there already: made by an earlier run's account, or brought by replication.
-    let mut all = vec![does("CALL bleen.guard(0.000, 'DO 0', 'DO 0')")];
+    let mut all = vec![does("CALL bleen.guard(0.000, 0, 'DO 0', 'DO 0')")];
     all.extend(own_schema::create_statements().into_iter().map(does));
     all.extend([
         does("UPDATE bleen.heartbeat SET n = n + 1"),
@@ -101,7 +101,7 @@ fn own_schema_trials() -> Vec<Trial> {
         does(own_schema::epoch_statement(&run, "x", "y")),
         does("REPLACE INTO bleen.undo (run_id, seq, green, side, what, statement_text, state) VALUES ('a', 1, 'g', 'blue', '', '', 'open')"),
         does("REPLACE INTO bleen.undo (run_id, seq, green, side, what, statement_text, state) VALUES ('a', 1, 'g', 'blue', '', '', 'done')"),
-        does("CALL bleen.guard(0.000, 'DO 0', 'DO 0')"),
+        does("CALL bleen.guard(0.000, 0, 'DO 0', 'DO 0')"),
         does(own_schema::drop_statement()),
     ]);
     all

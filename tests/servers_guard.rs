@@ -12,7 +12,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bleen::adapters::mysql::lag::{LagMeter, Setup};
-use bleen::adapters::mysql::own_schema::{FIND_GUARD, guard_call, writable_statement};
+use bleen::adapters::mysql::own_schema::{DISARM_LOCK, FIND_GUARD, guard_call, writable_statement};
 use bleen::adapters::mysql::position_read::written_file;
 use bleen::adapters::mysql::session::Session;
 use bleen::adapters::mysql::sql;
@@ -53,7 +53,8 @@ async fn opens(look: &mut Session, within: Duration) -> Option<Duration> {
 }
 
 /// The guard ends the seal at its time, soon after its client is gone, at once when its statement is ended, and never
-/// when its session is. A global statement limit does not end it.
+/// when its session is, nor when its statement is while the session that it was told of holds the lock: another one's
+/// lock changes nothing. A global statement limit does not end it.
 async fn guards(kind: ServerKind) {
     let pair = following(kind, kind, &PairOptions::default()).await;
     let blue = server(&pair, Side::Blue).await;
@@ -72,11 +73,24 @@ async fn guards(kind: ServerKind) {
         (0.8, "time", Some(Duration::from_secs(2))),
         (30.0, "client gone", Some(Duration::from_secs(7))),
         (30.0, "KILL QUERY", Some(Duration::from_secs(1))),
+        (
+            30.0,
+            "KILL QUERY beside a stranger's lock",
+            Some(Duration::from_secs(1)),
+        ),
+        (30.0, "KILL QUERY by the disarmer", None),
+        (0.8, "time while it is disarmed", None),
         (1.0, "KILL CONNECTION", None),
     ] {
         look.run("shut", shut, BUDGET).await.unwrap();
         let mut guard = session(&pair, Side::Blue).await;
-        let call = guard_call(&blue.caps, seconds, [writable_statement(&blue.caps), ""]);
+        let mut disarmer = session(&pair, Side::Blue).await;
+        let call = guard_call(
+            &blue.caps,
+            seconds,
+            disarmer.id(),
+            [writable_statement(&blue.caps), ""],
+        );
         let running = tokio::spawn(async move {
             // The client's end is part of the test; how the call ends is seen on the server.
             let _ = guard.run("guard", &call, Duration::from_secs(60)).await;
@@ -84,7 +98,7 @@ async fn guards(kind: ServerKind) {
         let id = armed(&mut look).await;
         // There is never a second one.
         let mut second = session(&pair, Side::Blue).await;
-        let again = guard_call(&blue.caps, 0.0, ["DO 1", ""]);
+        let again = guard_call(&blue.caps, 0.0, 0, ["DO 1", ""]);
         assert_eq!(
             second.run("guard", &again, BUDGET).await.unwrap_err().code(),
             Some(1644)
@@ -93,6 +107,18 @@ async fn guards(kind: ServerKind) {
             "client gone" => running.abort(),
             "KILL QUERY" | "KILL CONNECTION" => {
                 look.run("end", &format!("{end} {id}"), BUDGET).await.unwrap();
+            }
+            "KILL QUERY beside a stranger's lock" => {
+                let order = format!("DO GET_LOCK('{DISARM_LOCK}', 0); KILL QUERY {id}");
+                second.batch("end", &order, BUDGET).await.unwrap();
+            }
+            "KILL QUERY by the disarmer" => {
+                let order = format!("DO GET_LOCK('{DISARM_LOCK}', 0); KILL QUERY {id}");
+                disarmer.batch("end", &order, BUDGET).await.unwrap();
+            }
+            "time while it is disarmed" => {
+                let lock = format!("DO GET_LOCK('{DISARM_LOCK}', 0)");
+                disarmer.run("lock", &lock, BUDGET).await.unwrap();
             }
             _ => {}
         }

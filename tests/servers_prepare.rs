@@ -163,7 +163,7 @@ async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind, options: P
     )
     .await;
     assert_eq!(waited.unwrap(), Waited::Reached);
-    let call = own_schema::guard_call(&on_green.caps, 0.05, ["DO 1", "DO 1"]);
+    let call = own_schema::guard_call(&on_green.caps, 0.05, 0, ["DO 1", "DO 1"]);
     green_session.run("call the guard", &call, BUDGET).await.unwrap();
 
     // What must be put back is known on blue, on green, and in the journal.

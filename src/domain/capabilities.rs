@@ -117,6 +117,13 @@ impl Capabilities {
         self.version.family
     }
 
+    /// A session may hold several named locks at a time: MariaDB (10.0.2), MySQL 5.7.5 (their manuals, `GET_LOCK`).
+    /// Not probed: that would take locks.
+    #[must_use]
+    pub fn several_named_locks(&self) -> bool {
+        self.family() == Family::MariaDb || self.version.number >= (5, 7, 5)
+    }
+
     /// How this server's own executed position is written.
     #[must_use]
     pub fn position_kind(&self) -> PositionKind {

@@ -12,9 +12,11 @@
 //!   [`FIND_GUARD`] finds its session from anywhere. (While a procedure runs, the process list shows the statement
 //!   inside, not the CALL with bleen's comment.)
 //! - Measured: fires 4 to 15 ms after its time; within 5 s when its client died (4.4 s after `kill -9`); at once
-//!   (under 60 ms) after `KILL QUERY`; never after `KILL CONNECTION`. A global `max_statement_time` does not end it
+//!   (under 60 ms) after `KILL QUERY`, unless the session that it was told of holds [`DISARM_LOCK`]; never after
+//!   `KILL CONNECTION`. A global `max_statement_time` does not end it
 //!   when it is called as [`guard_call`] says.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::error::{Cause, ServerError};
@@ -28,6 +30,9 @@ pub const SCHEMA: &str = "bleen";
 
 /// The named lock that a running guard holds. At most one per server.
 pub const GUARD_LOCK: &str = "bleen.guard";
+
+/// The named lock by whose holder the guard sees, when it wakes, that it is not to open anything.
+pub const DISARM_LOCK: &str = "bleen.disarm";
 
 /// The number of the guard's session on this server, NULL if none runs. Needs no right.
 pub const FIND_GUARD: &str = "SELECT IS_USED_LOCK('bleen.guard')";
@@ -80,19 +85,21 @@ pub fn create_statements() -> Vec<String> {
         // A schema that was made earlier may still be on a green that follows again: its number must be a lower one.
         "INSERT IGNORE INTO bleen.heartbeat (id, n, run_id) VALUES (1, UNIX_TIMESTAMP() * 1000, '-')".to_owned(),
         "DROP PROCEDURE IF EXISTS bleen.guard".to_owned(),
-        "CREATE PROCEDURE bleen.guard(IN seconds DECIMAL(20,3), IN first_statement TEXT, IN second_statement TEXT) \
-         SQL SECURITY INVOKER COMMENT 'bleen: makes this server writable again when its time is up' \
+        "CREATE PROCEDURE bleen.guard(IN seconds DECIMAL(20,3), IN disarmer BIGINT UNSIGNED, IN first_statement TEXT, \
+         IN second_statement TEXT) SQL SECURITY INVOKER COMMENT 'bleen: makes this server writable again when its time is up' \
          BEGIN \
          IF COALESCE(GET_LOCK('bleen.guard', 0), 0) <> 1 THEN \
          SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'another guard of bleen is armed on this server'; \
          END IF; \
          DO /* bleen guard */ SLEEP(seconds); \
+         IF NOT (IS_USED_LOCK('bleen.disarm') <=> disarmer) THEN \
          SET @bleen_guard = first_statement; \
          PREPARE bleen_guard FROM @bleen_guard; \
          EXECUTE bleen_guard; \
          SET @bleen_guard = second_statement; \
          PREPARE bleen_guard FROM @bleen_guard; \
          EXECUTE bleen_guard; \
+         END IF; \
          DO RELEASE_LOCK('bleen.guard'); \
          END"
             .to_owned(),
@@ -118,11 +125,17 @@ pub fn writable_statement(caps: &Capabilities) -> &'static str {
     }
 }
 
-/// The statement that arms the guard: blocks for `seconds`, then runs `statements` one after the other (at most two).
+/// The statement that arms the guard: blocks for `seconds`, then runs `statements` one after the other (at most two),
+/// unless the session of the number `disarmer` holds [`DISARM_LOCK`] at that moment (0: nobody's).
 ///
 /// On MariaDB a global `max_statement_time` would make it fire early, hence the SET STATEMENT.
 #[must_use]
-pub fn guard_call(caps: &Capabilities, seconds: f64, statements: [&str; 2]) -> String {
+pub fn guard_call(
+    caps: &Capabilities,
+    seconds: f64,
+    disarmer: impl Display,
+    statements: [&str; 2],
+) -> String {
     let [first, second] = statements.map(|s| if s.is_empty() { "DO 0" } else { s });
     let before = if caps.set_statement {
         "SET STATEMENT max_statement_time = 0 FOR "
@@ -130,7 +143,7 @@ pub fn guard_call(caps: &Capabilities, seconds: f64, statements: [&str; 2]) -> S
         ""
     };
     format!(
-        "{before}CALL bleen.guard({seconds:.3}, {}, {})",
+        "{before}CALL bleen.guard({seconds:.3}, {disarmer}, {}, {})",
         quote::text(first),
         quote::text(second)
     )
@@ -423,19 +436,19 @@ mod tests {
     fn the_guard_is_told_what_ends_the_seal_on_this_server() {
         let call = |server| {
             let caps = known(server);
-            guard_call(&caps, 12.5, [writable_statement(&caps), ""])
+            guard_call(&caps, 12.5, 7, [writable_statement(&caps), ""])
         };
         assert_eq!(
             call("mysql-9.7"),
-            "CALL bleen.guard(12.500, 'SET PERSIST super_read_only = 0, PERSIST read_only = 0', 'DO 0')"
+            "CALL bleen.guard(12.500, 7, 'SET PERSIST super_read_only = 0, PERSIST read_only = 0', 'DO 0')"
         );
         assert_eq!(
             call("mysql-5.6"),
-            "CALL bleen.guard(12.500, 'SET GLOBAL read_only = 0', 'DO 0')"
+            "CALL bleen.guard(12.500, 7, 'SET GLOBAL read_only = 0', 'DO 0')"
         );
         assert_eq!(
             call("mariadb-11.8"),
-            "SET STATEMENT max_statement_time = 0 FOR CALL bleen.guard(12.500, 'SET GLOBAL read_only = 0', 'DO 0')"
+            "SET STATEMENT max_statement_time = 0 FOR CALL bleen.guard(12.500, 7, 'SET GLOBAL read_only = 0', 'DO 0')"
         );
     }
 

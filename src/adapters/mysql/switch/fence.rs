@@ -182,7 +182,7 @@ pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> 
         Answer::Seen(Seen::Done) => {}
         other => return Ok(other),
     }
-    Ok(Answer::Seen(guard::sealed_at(inner, terms.budget).await?))
+    Ok(Answer::Seen(guard::see_sealed(inner, terms.budget).await?))
 }
 
 /// How long the instant before the hold is waited for. The guard sleeps already; its margin is larger.

@@ -163,7 +163,7 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
     list.add(
         Step::Arm,
         Side::Blue,
-        guard::call(settings),
+        guard::call(settings, "<the disarming session>"),
         Some(sessions::end_statement("<the guard's session>")),
     );
 }
@@ -226,9 +226,8 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     };
     let statement = seal::statement(caps, &session, &alive, &in_time);
     list.add(Step::Seal, Side::Blue, statement, Some(unsealing(settings, seen)));
-    let end = sessions::end_statement("<the guard's session>");
-    list.add(Step::Disarm, Side::Blue, end, None);
-    list.add(Step::Disarm, Side::Blue, guard::sealed_question(settings), None);
+    let order = guard::order(caps, "<the guard's session>");
+    list.add(Step::Disarm, Side::Blue, guard::disarming(settings, &order), None);
     let green = &settings.green.caps;
     let undo = "none: the point of no return; going back is a switch in the other direction".to_owned();
     let in_time = clock::in_time(LIMIT_ON_GREEN);
