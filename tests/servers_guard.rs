@@ -109,11 +109,11 @@ async fn guards(kind: ServerKind) {
                 look.run("end", &format!("{end} {id}"), BUDGET).await.unwrap();
             }
             "KILL QUERY beside a stranger's lock" => {
-                let order = format!("DO GET_LOCK('{DISARM_LOCK}', 0); KILL QUERY {id}");
+                let order = format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {id}, 0)");
                 second.batch("end", &order, BUDGET).await.unwrap();
             }
             "KILL QUERY by the disarmer" => {
-                let order = format!("DO GET_LOCK('{DISARM_LOCK}', 0); KILL QUERY {id}");
+                let order = format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {id}, 0)");
                 disarmer.batch("end", &order, BUDGET).await.unwrap();
             }
             "time while it is disarmed" => {

@@ -119,7 +119,6 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
 }
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
-    inner.draining.notify_waiters();
     let (waited, shut) = wait_for(inner, to, terms).await?;
     if shut == Some(0) {
         return refused(

@@ -1,6 +1,7 @@
 //! The guard: a procedure that sleeps on a session of its own and then makes blue writable, whatever became of bleen.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::Row;
@@ -24,14 +25,15 @@ pub(super) fn call(settings: &Settings, disarmer: impl Display) -> String {
     own_schema::guard_call(caps, settings.guard_seconds(), disarmer, statements)
 }
 
-/// The statements that end the guard without its opening anything, sent by the session that it was told of at its call.
+/// The statement that ends the guard without its opening anything, sent by the session that it was told of at its call.
 ///
 /// `KILL QUERY` wakes it, and it sees who holds the lock: the same order by anybody else, or a bleen that dies in between,
-/// makes it open blue. To end its session would do as well and takes the server half a millisecond longer (MySQL 9.7),
-/// under the hold; where a session has one named lock only, it is what is done.
+/// makes it open blue. Without the lock nothing is killed (1094, there is no session 0). To end its session would do as
+/// well and takes the server a third longer (MySQL 9.7), under the hold; where a session has one named lock only, it is
+/// what is done.
 pub(super) fn order(caps: &Capabilities, guard: impl Display) -> String {
     if caps.several_named_locks() {
-        format!("DO GET_LOCK('{DISARM_LOCK}', 0); KILL QUERY {guard}")
+        format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {guard}, 0)")
     } else {
         end_statement(guard)
     }
@@ -43,7 +45,7 @@ pub(super) fn alive(guard: impl Display) -> String {
 }
 
 /// Arms the guard. One left by an earlier run would open a later seal: it is ended and seen gone first.
-pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+pub(super) async fn arm(inner: &Arc<Inner>, terms: Terms) -> Result<Answer, ServerError> {
     let budget = terms.budget;
     let server = &inner.settings.blue;
     let mut blue = inner.control(Side::Blue, budget).await?;
@@ -70,10 +72,17 @@ pub(super) async fn arm(inner: &Inner, terms: Terms) -> Result<Answer, ServerErr
     let call = call(&inner.settings, disarmer);
     let patience = Duration::from_secs_f64(seconds) + budget;
     *inner.sessions.guard_id.lock().await = Some(number);
+    let keeper = Arc::downgrade(inner);
     tokio::spawn(async move {
         // Its end is seen from the outside: by the named lock, and by what it does.
-        if let Err(e) = session.run("guard", &call, patience).await {
-            tracing::debug!(error = %e, "the guard's call ended");
+        match session.run("guard", &call, patience).await {
+            // Kept open: to close it takes the servers' and our own time, and writers are waiting.
+            Ok(()) => {
+                if let Some(inner) = keeper.upgrade() {
+                    *inner.sessions.guard.lock().await = Some(session);
+                }
+            }
+            Err(e) => tracing::debug!(error = %e, "the guard's call ended"),
         }
     });
     // Armed only when the server says that it holds the lock, and sleeps.
@@ -175,35 +184,34 @@ async fn sealed_at(inner: &Inner, question: &str, budget: Duration) -> Result<Se
     let sets = blue.batch(doing, question, budget).await?;
     let row = |set: usize| sets.get(set).and_then(|rows| rows.first());
     let number = |row: &Row, at| row.get_opt::<i64, _>(at).and_then(Result::ok);
-    let (Some(persisted), Some(gone), Some(now)) = (row(0), row(1), row(2)) else {
+    let (Some(gone), Some(now)) = (row(0), row(1)) else {
         return Err(blue.unexpected(doing, "no row"));
     };
-    let position = stands::now(inner, blue, now, row(3))?;
+    let position = stands::now(inner, blue, now, row(2))?;
     Ok(Seen::Sealed {
         guard_gone: number(gone, 0) == Some(1),
-        sealed: number(now, 0) == Some(1) && number(persisted, 0) == Some(1),
+        sealed: number(now, 0) == Some(1),
         position,
     })
 }
 
-/// Whether the server would come back sealed after a restart; whether the guard is gone; then whether the server is sealed
-/// now, and where it stands.
+/// Whether the guard is gone; then whether the server is sealed, now and after a restart, and where it stands.
 ///
 /// The guard holds its named lock for as long as it can do anything, and the server gives the lock up when the guard's
 /// procedure or its session has ended: whoever gets it knows, without a poll, that nothing of the guard comes any more.
 /// The flags are read by a statement of their own, since a server may read a variable before it evaluates a function
-/// of the same statement. What is persisted is read while the guard ends: it changes that only after the flags.
+/// of the same statement.
 pub(super) fn sealed_question(settings: &Settings) -> String {
     let caps = &settings.blue.caps;
     let persisted = if caps.can_persist() && caps.performance_schema {
-        "SELECT COUNT(*) FROM performance_schema.persisted_variables \
-         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1')"
+        " AND EXISTS (SELECT 1 FROM performance_schema.persisted_variables \
+         WHERE VARIABLE_NAME = 'super_read_only' AND VARIABLE_VALUE IN ('ON', '1'))"
     } else {
-        "SELECT 1"
+        ""
     };
     format!(
-        "{persisted}; SELECT COALESCE(GET_LOCK('{GUARD_LOCK}', {GONE_WITHIN_SECONDS}), 0), RELEASE_LOCK('{GUARD_LOCK}'); \
-         SELECT {flags}, {now}",
+        "SELECT COALESCE(GET_LOCK('{GUARD_LOCK}', {GONE_WITHIN_SECONDS}), 0), RELEASE_LOCK('{GUARD_LOCK}'); \
+         SELECT {flags}{persisted}, {now}",
         flags = super::seal::sealed_expression(caps),
         now = stands::now_question(settings),
     )

@@ -41,9 +41,9 @@ pub(super) fn lock_wait_setting() -> String {
     format!("SESSION lock_wait_timeout = {LOCK_WAIT_SECONDS}")
 }
 
-/// The batch that takes the hold: the lease, a bound for the wait, the hold itself.
-pub(super) fn batch(lease: &str, statement: &str) -> String {
-    format!("{lease}, {}; {statement}", lock_wait_setting())
+/// What the holding session is told right before the hold: the lease, and a bound for the wait.
+pub(super) fn before(lease: &str) -> String {
+    format!("{lease}, {}", lock_wait_setting())
 }
 
 /// Lets the writers go on.
@@ -54,8 +54,7 @@ pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     let Some(session) = slot.as_mut() else {
         return refused(WhyKind::HoldLost, "the holding session is gone");
     };
-    let statement = statement(inner, session, terms).await?;
-    let mut question = batch(&lease(inner, terms), &statement);
+    let mut question = statement(inner, session, terms).await?;
     if looks::before_the_hold_is_enough(&inner.settings) {
         question = format!("{question}; {}", fence::question(None, &stands::question(inner)));
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mysql_async::Row;
 
 use super::sessions::end_session;
-use super::{Inner, Settings, fence, guard, quiet};
+use super::{Inner, Settings, fence, guard, hold, quiet};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{columns, sql};
 use crate::domain::ids::Side;
@@ -43,7 +43,7 @@ pub(super) fn before_the_hold_is_enough(settings: &Settings) -> bool {
 /// The last things before the hold's statement; `Some` is why it is not to be sent.
 pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answer>, ServerError> {
     let against = match right_before_the_hold(inner, terms).await? {
-        None => try_conditions(inner, terms.budget).await?,
+        None => try_conditions(inner, terms).await?,
         seen => seen,
     };
     if let Some(seen) = against {
@@ -64,13 +64,15 @@ pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answe
 }
 
 /// Evaluates the conditions of seal and promote once on the sessions that will send them, before anybody waits: one that
-/// is not 1 now would only be found under the hold. In words what is wrong.
-async fn try_conditions(inner: &Inner, budget: Duration) -> Result<Option<String>, ServerError> {
+/// is not 1 now would only be found under the hold. The holding session is told its lease and its bound by the way. In
+/// words what is wrong.
+async fn try_conditions(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
     let deadline = Instant::now() + inner.settings.deadline;
     let alive = guard::alive_expression(inner).await?;
     let (blue, green) = (
         format!(
-            "SELECT {alive} AND {}",
+            "{}; SELECT {alive} AND {}",
+            hold::before(&hold::lease(inner, terms)),
             inner.clocks.in_time(Side::Blue, deadline)
         ),
         format!("SELECT {}", inner.clocks.in_time(Side::Green, deadline)),
@@ -82,7 +84,7 @@ async fn try_conditions(inner: &Inner, budget: Duration) -> Result<Option<String
         let mut slot = slot.lock().await;
         let Some(session) = slot.as_mut() else { continue };
         let doing = format!("try the condition of {what}");
-        let (met,): (Option<i64>,) = session.one(&doing, &question, budget).await?;
+        let (met,): (Option<i64>,) = session.one(&doing, &question, terms.budget).await?;
         if met != Some(1) {
             return Ok(Some(format!(
                 "the condition of {what} does not hold on {}: is its clock set back? ({question})",

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mysql_async::Row;
-use tokio::sync::{Notify, watch as signal};
+use tokio::sync::watch as signal;
 
 use super::error::{Cause, ServerError};
 use super::session::Target;
@@ -183,8 +183,6 @@ struct Inner {
     clocks: clock::Clocks,
     alarm: signal::Sender<Option<Alarm>>,
     seen_in_the_way: Mutex<Option<String>>,
-    /// Set while green is waited for: the watcher of green then looks more often.
-    draining: Notify,
     released_at: Mutex<Option<Instant>>,
     /// What the batch that took the hold answered after it, until the fence is read from it.
     at_hold: Mutex<Option<Vec<Vec<Row>>>>,
@@ -233,7 +231,6 @@ impl SwitchServers {
             clocks,
             alarm: signal::channel(None).0,
             seen_in_the_way: Mutex::new(None),
-            draining: Notify::new(),
             released_at: Mutex::new(None),
             at_hold: Mutex::new(None),
             fence_file: Mutex::new(None),

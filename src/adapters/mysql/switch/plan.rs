@@ -187,7 +187,8 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
     if looks::closes_own_tables(settings) {
         list.add(Step::Hold, Side::Blue, looks::CLOSE_OWN_TABLES, None);
     }
-    let hold = hold::batch(&lease, &statement);
+    list.add(Step::Hold, Side::Blue, hold::before(&lease), None);
+    let hold = statement;
     let position = stands::question_of(settings);
     if looks::before_the_hold_is_enough(settings) {
         let both = format!("{hold}; {}", fence::question(None, &position));
