@@ -173,7 +173,7 @@ pub async fn switch_pair(
     if serves == Some(Side::Blue) {
         compose::end_relaxing((&pair.blue, &pair.green), &run, events).await;
     }
-    let mut done = conclude(ended, events);
+    let mut done = conclude(ended);
     if let Ok(done) = &mut done
         && done.ending == Ending::Ambiguous
         && let Some(fields) = done.result.as_object_mut()
@@ -236,7 +236,7 @@ pub fn first_record(run: &RunId, playbook: &Playbook) -> Record {
     }
 }
 
-fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> {
+fn conclude(ended: Ended<OpenError>) -> Result<Done, CliError> {
     match ended {
         Ended::Attempt(attempt) => {
             let ending = Ending::from(&attempt.outcome);
@@ -252,9 +252,6 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
             Ok(Done { ending, result })
         }
         Ended::NotReady(blocking, trouble) => {
-            for finding in &blocking {
-                events.finding(finding);
-            }
             let why: Vec<String> = blocking
                 .iter()
                 .map(|f| format!("{}: {}", f.id, f.seen))

@@ -339,7 +339,7 @@ async fn perform(
         playbook.switch.attempts
     ));
     let from = scene.load.now();
-    let missed = match attempt(stage.miss(&to_miss).await?, acts, events)? {
+    let missed = match attempt(stage.miss(&to_miss).await?, acts)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -351,7 +351,7 @@ async fn perform(
     }
     events.note("now a switchover that nothing stands in the way of");
     let from = scene.load.now();
-    let switched = match attempt(stage.switch(&playbook).await?, acts, events)? {
+    let switched = match attempt(stage.switch(&playbook).await?, acts)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -364,15 +364,11 @@ async fn perform(
 fn attempt(
     played: Played,
     acts: &mut Acts,
-    events: &Events,
 ) -> Result<Result<crate::engine::attempt::Attempt, StoryEnd>, StoryError> {
     acts.by_hand = acts.by_hand.take().or(played.by_hand);
     Ok(match played.ended {
         Ended::Attempt(attempt) => Ok(*attempt),
         Ended::NotReady(blocking, trouble) => {
-            for finding in &blocking {
-                events.finding(finding);
-            }
             let why = blocking.iter().map(|f| format!("{}: {}", f.id, f.seen));
             Err(StoryEnd::NotReady(why.chain(trouble).collect()))
         }
