@@ -122,6 +122,8 @@ async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind) {
 
     let prepared = operator.run("prepare", &[]).await;
     assert_eq!(prepared.code, 0, "{prepared}");
+    assert!(!prepared.stderr.contains("follows blue already"), "{prepared}");
+    assert!(!prepared.stdout.contains("✓ ok"), "{prepared}");
     assert!(!is_writable(&pair, Side::Green).await);
 
     let status = operator.run("status", &["--output", "json"]).await;
@@ -151,6 +153,7 @@ async fn prepares_and_rolls_back(blue: ServerKind, green: ServerKind) {
     // Twice is no harm, and what it records comes off again.
     let again = operator.run("prepare", &[]).await;
     assert_eq!(again.code, 0, "{again}");
+    assert!(again.stderr.contains("follows blue already"), "{again}");
 
     // Another machine: no journal there.
     let another = Operator::of(&pair, |text| text);
@@ -195,6 +198,9 @@ async fn prepares_and_switches(blue: ServerKind, green: ServerKind) {
         "{unconfirmed}"
     );
     assert!(is_writable(&pair, Side::Green).await);
+    let unprepared = operator.run("switch", &["--confirm", "shop"]).await;
+    assert_eq!(unprepared.code, 2, "{unprepared}");
+    assert!(unprepared.stdout.contains("`bleen prepare`"), "{unprepared}");
 
     let switched = operator
         .run("run", &["--confirm", "shop", "--output", "json"])
@@ -216,8 +222,17 @@ async fn prepares_and_switches(blue: ServerKind, green: ServerKind) {
     assert_eq!(pair.green.value(open).await.unwrap().as_deref(), Some("0"));
 
     // There is no way back by undoing what was prepared, and nothing to prepare.
-    for command in ["rollback", "prepare"] {
-        let refused = operator.run(command, &[]).await;
+    // Nothing tells a person to seed green again either: its own writes are no mistake any more.
+    for (command, more) in [
+        ("rollback", vec![]),
+        ("prepare", vec![]),
+        ("switch", vec!["--confirm", "shop"]),
+        ("run", vec!["--confirm", "shop"]),
+        ("plan", vec![]),
+        ("doctor", vec![]),
+    ] {
+        let refused = operator.run(command, &more).await;
+        assert!(!refused.stdout.contains("errant-transactions"), "{refused}");
         assert_eq!(refused.code, 2, "{refused}");
         assert!(refused.stdout.contains("was switched by run"), "{refused}");
         assert!(refused.stdout.contains("green serves"), "{refused}");
