@@ -6,6 +6,7 @@ mod support;
 
 use bleen::domain::ids::Side;
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
+use secrecy::ExposeSecret;
 use support::{Operator, fingerprint, is_writable};
 
 const DATA: &str = "CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v INT) ENGINE=InnoDB; \
@@ -311,4 +312,51 @@ async fn preparing_that_is_interrupted_is_undone() {
         without_data(&fingerprint(&pair, Side::Green).await),
         without_data(&before.1)
     );
+}
+
+/// New accounts, made of nothing but what `bleen grants` prints, come from the doctor to the switch.
+async fn granted_accounts_switch(blue: ServerKind, green: ServerKind) {
+    let pair = pair(blue, green).await;
+    let accounts = &pair.accounts;
+    let operator = Operator::of(&pair, |text| {
+        text.replace(&format!("user: {}\n", accounts.bleen.user), "user: dba\n")
+            .replace(&format!("user: {}\n", accounts.repl.user), "user: dba_repl\n")
+    });
+    let printed = operator.run("grants", &[]).await;
+    assert_eq!(printed.code, 0, "{printed}");
+    // The parts: bleen's account on blue, on green, and the replication account on blue.
+    let parts: Vec<&str> = printed.stdout.split_inclusive("sql_log_bin = 1;").collect();
+    assert_eq!(parts.len(), 4, "{printed}");
+    for (part, server, account) in [
+        (parts[0], &pair.blue, &accounts.bleen),
+        (parts[1], &pair.green, &accounts.bleen),
+        (parts[2], &pair.blue, &accounts.repl),
+    ] {
+        let password = format!("'{}'", account.password.expose_secret());
+        let statements: Vec<String> = part
+            .lines()
+            .filter(|line| !line.starts_with("--") && !line.is_empty())
+            .map(|line| line.replace("<password>", &password))
+            .collect();
+        let statements: Vec<&str> = statements.iter().map(String::as_str).collect();
+        server.run(&statements).await.unwrap();
+    }
+    // Once with an empty green and once with a full one.
+    for command in ["doctor", "prepare", "doctor"] {
+        let said = operator.run(command, &[]).await;
+        assert!(!said.stdout.contains("✗ stop      accounts-diff"), "{said}");
+        assert!(command == "doctor" || said.code == 0, "{said}");
+    }
+    let switched = operator.run("switch", &["--confirm", "shop"]).await;
+    assert_eq!(switched.code, 0, "{switched}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_switches_by_the_accounts_that_grants_prints() {
+    granted_accounts_switch(ServerKind::MySql97, ServerKind::MySql97).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_switches_by_the_accounts_that_grants_prints() {
+    granted_accounts_switch(ServerKind::MariaDb1011, ServerKind::MariaDb118).await;
 }
