@@ -55,7 +55,12 @@ async fn plans(operator: &Operator) {
             found["undo"].as_str().unwrap_or_default(),
         )
     };
-    assert!(of("hold").0.contains("FLUSH TABLES WITH READ LOCK") && of("hold").1.contains("UNLOCK TABLES"));
+    // On MariaDB bleen's own tables are closed before it.
+    let holds = |p: &serde_json::Value| {
+        let text = |field: &str| p[field].as_str().unwrap_or_default().to_owned();
+        text("statement").contains("FLUSH TABLES WITH READ LOCK") && text("undo").contains("UNLOCK TABLES")
+    };
+    assert!(planned.iter().any(|p| p["step"] == "hold" && holds(p)), "{plan}");
     assert!(of("drain").0.contains("<fence position>"), "{plan}");
     assert!(of("seal").1.contains("read_only = 0"), "{plan}");
     assert!(of("promote").0.contains("<deadline on green's clock>"), "{plan}");
