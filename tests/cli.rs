@@ -112,6 +112,11 @@ fn every_command_has_a_manual_page_and_completes() {
             main.contains(&format!("bleen\\-{command}")),
             "{command} is not in bleen(1)"
         );
+        let table = String::from_utf8_lossy(&page.stdout);
+        assert!(
+            table.contains(".TP\n\\fB69\\fR unreachable\n") && !table.contains("EXTRA"),
+            "{table}"
+        );
         for script in &scripts {
             assert!(script.contains(&command), "{command} does not complete");
         }
@@ -135,6 +140,21 @@ fn an_invalid_playbook_is_65_and_drawn_on_stderr() {
     let json = environment.run(&["check", &name, "--output", "json"]);
     insta::assert_snapshot!("invalid-json", String::from_utf8_lossy(&json.stdout));
     assert_eq!(code(&json), 65);
+}
+
+#[test]
+fn an_empty_playbook_is_said_to_be_empty() {
+    let environment = Environment::new();
+    for text in ["", "\n", "# later\n"] {
+        let name = environment.playbook("shop.yaml", text);
+        let output = environment.run(&["check", &name]);
+        assert_eq!(code(&output), 65, "{text:?}");
+        assert!(
+            seen(&output).contains("begins with `version: 1`"),
+            "{}",
+            seen(&output)
+        );
+    }
 }
 
 #[test]

@@ -86,6 +86,12 @@ async fn status_reports_the_side_that_is_left() {
     pair.blue.kill().unwrap();
     let (seen, said) = status(&operator, 69).await;
     assert_eq!(seen["writable"], "neither server could be asked", "{said}");
+    // Nothing is claimed that only a server could have said.
+    assert_eq!(seen["run_lock"], "neither server could be asked", "{said}");
+    assert_eq!(
+        seen["to_put_back"][0], "not known: neither server could be asked",
+        "{said}"
+    );
     assert!(
         text(&seen["this_machine"]["last"]).contains("came to step seal"),
         "{said}"
@@ -157,6 +163,22 @@ async fn watches_a_switch(blue: ServerKind, green: ServerKind) {
     assert!(looks.contains(&of(true, false)), "{said}");
     assert_eq!(looks.last(), Some(&of(false, true)), "{said}");
     assert!(!looks.contains(&of(true, true)), "{said}");
+    // Green follows nobody any more: what was measured before is no lag of now.
+    let last = said
+        .lines()
+        .rfind(|line| line.contains("\"type\":\"lag\""))
+        .unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(
+        (&last["lag_ms"], &last["write_rate"]),
+        (&Value::Null, &Value::Null),
+        "{said}"
+    );
+    assert!(said.contains("green accepts the writes now"), "{said}");
+    assert!(
+        said.contains("stops watching") && !said.contains("put back"),
+        "{said}"
+    );
     assert!(is_writable(&pair, Side::Green).await && !is_writable(&pair, Side::Blue).await);
 }
 

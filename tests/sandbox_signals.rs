@@ -66,6 +66,13 @@ fn ended_at(keep: bool, moment: &str, signal: Signal, code: i32) -> serde_json::
     kill_process(Pid::from_child(&child), signal).unwrap();
     told.extend(lines);
     assert_eq!(wait(&mut child), Some(code), "{moment}: {told:#?}");
+    // Who serves a kept pair, this command does not know.
+    if keep {
+        let claims = |line: &String| line.contains("put back") || line.contains("blue serves");
+        assert!(!told.iter().any(claims), "{told:#?}");
+        let says = |line: &String| line.contains("takes the servers away");
+        assert!(told.iter().any(says), "{told:#?}");
+    }
     assert_eq!(processes_of(home.path()), Vec::<String>::new(), "{moment}");
     let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().collect();
     assert!(left.is_empty(), "{moment}: {left:?}");

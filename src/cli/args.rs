@@ -190,7 +190,7 @@ pub enum Command {
         #[arg(value_name = "PLAYBOOK")]
         playbook: PathBuf,
         /// How long, such as 10m. Without it: until Ctrl-C.
-        #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
         for_: Option<Duration>,
         /// How often a line is shown; at least 100ms.
         #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
@@ -245,12 +245,16 @@ pub enum Command {
     Schema,
 
     /// Print a script that completes bleen's command line.
+    ///
+    /// For the bash that is running: `source <(bleen completions bash)`.
     Completions {
         /// The shell it is for.
         shell: clap_complete::Shell,
     },
 
     /// Print the manual page of bleen, or of one of its commands.
+    ///
+    /// To read it: `bleen man | man -l -`.
     Man {
         /// The command.
         #[arg(value_name = "COMMAND")]
@@ -258,9 +262,14 @@ pub enum Command {
     },
 }
 
+/// A duration with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| format!("{e}; such as 500ms, 90s or 10m"))
+}
+
 /// The time between two lines of `watch`.
 fn every(text: &str) -> Result<Duration, String> {
-    let every = humantime::parse_duration(text).map_err(|e| e.to_string())?;
+    let every = duration(text)?;
     if every < Duration::from_millis(100) {
         return Err("at least 100ms".to_owned());
     }

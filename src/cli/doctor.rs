@@ -8,6 +8,7 @@ use super::args::Global;
 use super::error::CliError;
 use super::exit::Ending;
 use super::pair::{self, Pair};
+use super::prepare::after_a_switch;
 use super::switch::Done;
 use super::{guardrails, playbook_file, reporting, status};
 use crate::domain::guardrails::{Decision, Scope};
@@ -45,6 +46,9 @@ async fn doctor(playbook: &Playbook, events: &Events) -> Result<Done, CliError> 
 /// A server that cannot be asked.
 pub async fn look(playbook: &Playbook, pair: &mut Pair, events: &Events) -> Result<Done, CliError> {
     status::warn_of_unfinished(playbook, pair, events).await?;
+    if let Some(done) = after_a_switch(pair, "prepare or to switch").await? {
+        return Ok(done);
+    }
     let examination = guardrails::ask(playbook, pair, Scope::Doctor, None).await?;
     guardrails::tell(&examination.findings, events);
     let ending = match &examination.decision {

@@ -177,6 +177,16 @@ pub fn plain_table() -> String {
     format!("Exit codes:\n{}", rows.collect::<String>())
 }
 
+/// Returns the table of exit codes as a section of a manual page, which breaks its lines as wide as the terminal is.
+#[must_use]
+pub fn manual_section() -> String {
+    let rows = ALL.iter().map(|end| {
+        let word = end.word().replace('-', "\\-");
+        format!(".TP\n\\fB{}\\fR {word}\n{}\n", end.code(), end.meaning())
+    });
+    format!(".SH \"EXIT CODES\"\n{}", rows.collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

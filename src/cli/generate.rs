@@ -2,7 +2,7 @@
 
 use super::args;
 use super::error::CliError;
-use super::exit::{Ending, ErrorKind};
+use super::exit::{Ending, ErrorKind, manual_section};
 use super::printer::Printer;
 
 /// `bleen schema`.
@@ -41,9 +41,12 @@ pub fn man(command: Option<&str>, printer: &mut Printer) -> Result<Ending, CliEr
         },
     };
     let mut text = Vec::new();
+    // The table below the help would be run together into a paragraph.
+    let page = page.after_help(clap::builder::Resettable::Reset);
     clap_mangen::Man::new(page)
         .render(&mut text)
         .map_err(|error| CliError::new(ErrorKind::Internal, "write the manual page", error.to_string()))?;
     printer.raw(&String::from_utf8_lossy(&text));
+    printer.raw(&manual_section());
     Ok(Ending::Done)
 }

@@ -69,6 +69,16 @@ pub fn tell(findings: &[Finding], events: &Events) {
     }
 }
 
+/// As [`tell`], without those that are ok: for a command whose matter is another.
+pub fn tell_not_ok(findings: &[Finding], events: &Events) {
+    let findings: Vec<Finding> = findings
+        .iter()
+        .filter(|f| f.severity != Severity::Ok)
+        .cloned()
+        .collect();
+    tell(&findings, events);
+}
+
 /// What blocks, one line each: `schema-diff on green: …`.
 #[must_use]
 pub fn blocking(examination: &Examination) -> Vec<String> {

@@ -88,8 +88,8 @@ pub fn picture(wrong: &Diagnostics, width: usize, colour: bool) -> String {
         text: NamedSource::new(&wrong.file_name, wrong.text.clone()),
     };
     let mut out = String::new();
-    if handler.render_report(&mut out, &drawing).is_err() {
-        // A span that does not fit its text must not hide what is wrong.
+    if wrong.text.is_empty() || handler.render_report(&mut out, &drawing).is_err() {
+        // A span that does not fit its text, or no text to point at, must not hide what is wrong.
         out = format!("{wrong}\n");
         for problem in &wrong.problems {
             out.push_str(&format!("  {}\n", problem.message));

@@ -8,7 +8,7 @@ use super::args::Global;
 use super::error::CliError;
 use super::exit::Ending;
 use super::pair::{self, Pair, SECRET};
-use super::prepare::{is_prepared, prepared_row, switched_by};
+use super::prepare::{after_a_switch, is_prepared, prepared_row};
 use super::switch::{self, Done};
 use super::{guardrails, playbook_file, reporting, status};
 use crate::adapters::compose;
@@ -47,10 +47,10 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     });
     let mut pair = pair::open(playbook, events).await?;
     status::warn_of_unfinished(playbook, &mut pair, events).await?;
-    let mut blocking = Vec::new();
-    if let Some(run) = switched_by(&mut pair).await? {
-        blocking.push(format!("the pair was switched by run {run}: green serves"));
+    if let Some(done) = after_a_switch(&mut pair, "plan").await? {
+        return Ok(done);
     }
+    let mut blocking = Vec::new();
     // What the doctor asks and what preparing asks: a plan is ready if both would go on.
     for scope in [Scope::Doctor, Scope::Prepare] {
         let examination = guardrails::ask(playbook, &mut pair, scope, None).await?;

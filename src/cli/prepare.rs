@@ -120,6 +120,20 @@ pub async fn switched_by(pair: &mut Pair) -> Result<Option<String>, CliError> {
     Ok(sight::promoted_by(&pair.green, &mut pair.on_green).await?)
 }
 
+/// The end of a command that has nothing to do any more once green serves; nothing if it does not. The guardrails must
+/// not be asked then: they take green's own writes for a mistake, and would have a person throw them away.
+///
+/// # Errors
+/// A server that cannot be asked.
+pub async fn after_a_switch(pair: &mut Pair, nothing_to: &str) -> Result<Option<Done>, CliError> {
+    Ok(switched_by(pair).await?.map(|by| {
+        not_ready(vec![format!(
+            "the pair was switched by run {by}: green serves, and there is nothing to {nothing_to}; `bleen status` shows \
+             both servers"
+        )])
+    }))
+}
+
 async fn locked(
     playbook: &Playbook,
     runs: &Path,
@@ -129,10 +143,15 @@ async fn locked(
     run: &RunId,
     lock: &RunLock,
 ) -> Result<Done, CliError> {
-    if let Some(by) = switched_by(pair).await? {
-        return Ok(not_ready(vec![format!(
-            "the pair was switched by run {by}: green serves, and there is nothing to prepare"
-        )]));
+    if let Some(done) = after_a_switch(pair, "prepare").await? {
+        return Ok(done);
+    }
+    let follows_already = is_prepared(pair).await?;
+    if follows_already {
+        events.note(
+            "green follows blue already: it is not set up anew; what may be missing is made sure of, then green is watched \
+             until it keeps up",
+        );
     }
     let began = Instant::now();
     events.say(EventKind::StepBegan {
@@ -140,11 +159,14 @@ async fn locked(
         what: "every guardrail for preparing, on both servers".to_owned(),
     });
     let examination = guardrails::ask(playbook, pair, Scope::Prepare, Some(run)).await?;
-    guardrails::tell(&examination.findings, events);
+    guardrails::tell_not_ok(&examination.findings, events);
     if let Decision::NoGo(blocking) = &examination.decision {
         events.say(EventKind::StepFailed {
             step: Step::Preflight,
-            why: format!("{} findings forbid going on; nothing has changed", blocking.len()),
+            why: match blocking.len() {
+                1 => "1 finding forbids going on; nothing has changed".to_owned(),
+                many => format!("{many} findings forbid going on; nothing has changed"),
+            },
             took: began.elapsed(),
         });
         if blocking.iter().any(|f| ABOUT_THE_COPY.contains(&f.id)) {
@@ -232,7 +254,11 @@ async fn locked(
     for finding in preparation.findings() {
         events.warn(finding.clone());
     }
-    conclude(ended, playbook, pair, run, events, &telling).await
+    let mut done = conclude(ended, playbook, pair, run, events, &telling).await?;
+    if follows_already && let Some(fields) = done.result.as_object_mut() {
+        fields.insert("followed_already".to_owned(), true.into());
+    }
+    Ok(done)
 }
 
 fn not_ready(why: Vec<String>) -> Done {
@@ -281,7 +307,7 @@ async fn conclude(
                     "backlog": prepare::backlog(&sample),
                     "changes": changes.len(),
                     "green_relaxed": relaxed,
-                    "next": format!("`bleen switch` moves the writers; `bleen rollback` undoes {} changes", changes.len()),
+                    "next": "`bleen switch` moves the writers; `bleen rollback` undoes what was prepared",
                 }),
             })
         }

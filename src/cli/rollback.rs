@@ -131,7 +131,7 @@ async fn locked(
     let mut journal = start_journal(runs, run, playbook)?;
     let told = events.clone();
     let on_record = Box::new(move |row: &UndoRow| {
-        told.note(format!("put back on {}: {}", row.side, row.what));
+        told.note(format!("undone on {}: {}", row.side, row.what));
         let record = Record::Undone { seq: row.seq };
         journal.append(&record, false).map_err(|e| e.to_string())
     });

@@ -47,6 +47,8 @@ pub fn run(options: Options, global: &Global) -> Result<Ending, CliError> {
 }
 
 async fn play(options: Options, events: &Events, at: At) -> Result<Done, CliError> {
+    // With `--keep` there are no steps, and nobody here knows what other commands have done with the pair.
+    let at = at.without_steps("stops, and takes the servers away; once more does so at once");
     let signals = Signals::listen(at, events.clone())
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
     let keep = options.keep;
@@ -111,6 +113,12 @@ impl From<StoryError> for CliError {
     fn from(error: StoryError) -> Self {
         let internal = |doing: &str, seen: String| Self::new(ErrorKind::Internal, doing, seen);
         let error = match error {
+            // Seen before any server is started.
+            StoryError::Sandbox(
+                e @ (SandboxError::UnknownServer { .. }
+                | SandboxError::PairNotPossible { .. }
+                | SandboxError::NotInDirectory { .. }),
+            ) => return e.into(),
             StoryError::Sandbox(e) => e.into(),
             StoryError::Server(e) | StoryError::Open(OpenError::Server(e)) => e.into(),
             StoryError::Open(OpenError::Locked(taken)) => {

@@ -15,19 +15,29 @@ use crate::engine::event::{EventKind, Events, RunEvent};
 pub struct At {
     step: Arc<Mutex<Option<Step>>>,
     promoted: Arc<AtomicBool>,
+    without_steps: Option<&'static str>,
 }
 
 /// Commands that are given only when green is known to have been promoted.
 const AFTER_PROMOTE: [&str; 4] = ["write-epoch", "route", "release", "confirm"];
 
 impl At {
+    /// For a command without steps: what asking it to stop does, in its own words.
+    #[must_use]
+    pub fn without_steps(mut self, words: &'static str) -> Self {
+        self.without_steps = Some(words);
+        self
+    }
+
     /// Takes an event into account.
     pub fn see(&self, event: &RunEvent) {
-        if let EventKind::StepBegan { step, what } = &event.kind {
-            *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(*step);
-            if AFTER_PROMOTE.contains(&what.as_str()) {
-                self.promoted.store(true, Ordering::Release);
-            }
+        // A wait for the gates begins no step of its own.
+        let (EventKind::StepBegan { step, what } | EventKind::Waiting { step, what }) = &event.kind else {
+            return;
+        };
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = Some(*step);
+        if matches!(event.kind, EventKind::StepBegan { .. }) && AFTER_PROMOTE.contains(&what.as_str()) {
+            self.promoted.store(true, Ordering::Release);
         }
     }
 
@@ -37,10 +47,15 @@ impl At {
         self.promoted.load(Ordering::Acquire)
     }
 
-    /// What asking to stop does now.
-    #[must_use]
-    pub fn what_cancel_does(&self) -> &'static str {
-        what_cancel_does(*self.step.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What asking to stop does now, and what asking once more does.
+    fn what_cancel_does(&self) -> String {
+        let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match (step, self.without_steps) {
+            (None, Some(words)) => return words.to_owned(),
+            (None, None) => "stops; nothing has been changed yet",
+            (step, _) => what_cancel_does(step),
+        };
+        format!("{now}; once more prints the statements to run by hand and leaves")
     }
 }
 
@@ -100,10 +115,7 @@ impl Signals {
                     second.cancel();
                     return;
                 }
-                events.warn(format!(
-                    "{name}: it {}; once more prints the statements to run by hand and leaves",
-                    at.what_cancel_does()
-                ));
+                events.warn(format!("{name}: it {}", at.what_cancel_does()));
                 first.cancel();
             }
         });
@@ -120,21 +132,45 @@ impl Signals {
 mod tests {
     use super::*;
 
+    fn told(kind: EventKind) -> RunEvent {
+        RunEvent {
+            seq: 1,
+            at: std::time::UNIX_EPOCH,
+            elapsed: std::time::Duration::ZERO,
+            kind,
+        }
+    }
+
     #[test]
     fn promoted_is_what_was_begun_after_promote() {
         let at = At::default();
         for (what, promoted) in [("promote", false), ("read-green", false), ("write-epoch", true)] {
-            at.see(&RunEvent {
-                seq: 1,
-                at: std::time::UNIX_EPOCH,
-                elapsed: std::time::Duration::ZERO,
-                kind: EventKind::StepBegan {
-                    step: Step::Promote,
-                    what: what.to_owned(),
-                },
-            });
+            at.see(&told(EventKind::StepBegan {
+                step: Step::Promote,
+                what: what.to_owned(),
+            }));
             assert_eq!(at.is_promoted(), promoted, "{what}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_put_back_where_nothing_was_changed() {
+        let at = At::default();
+        assert!(at.what_cancel_does().contains("nothing has been changed yet"));
+        // `run` waits for the gates when it has prepared: that is not put back.
+        at.see(&told(EventKind::StepBegan {
+            step: Step::CatchUp,
+            what: String::new(),
+        }));
+        assert!(at.what_cancel_does().contains("is put back"));
+        at.see(&told(EventKind::Waiting {
+            step: Step::Ready,
+            what: String::new(),
+        }));
+        assert!(at.what_cancel_does().contains("green goes on following"));
+
+        let watching = At::default().without_steps("ends");
+        assert_eq!(watching.what_cancel_does(), "ends");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
 use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
 use crate::domain::ids::{RunId, Side};
-use crate::domain::lag::Unit;
+use crate::domain::lag::{Unit, transactions};
 use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::playbook::Playbook;
@@ -114,10 +114,13 @@ async fn distance(blue: &mut Reached, green: &mut Reached) -> Option<String> {
     let (blue, green) = ((&mut blue.1, &blue.0.caps), (&mut green.1, &green.0.caps));
     let behind = behind(blue, green).await.ok().flatten()?;
     Some(match behind.unit {
-        Unit::Transactions => format!("{} transactions", behind.amount),
+        Unit::Transactions => format!("{} {}", behind.amount, transactions(behind.amount)),
         Unit::Bytes => format!("{} bytes of binlog", behind.amount),
     })
 }
+
+/// What is said where only a server would know.
+const NEITHER: &str = "neither server could be asked";
 
 /// Everything that was seen, by whatever could be seen.
 struct Report<'a> {
@@ -149,7 +152,11 @@ impl Report<'_> {
             "behind": self.behind,
             "state": self.state(&open, unfinished.is_some()),
             "unfinished_run": unfinished.map(|row| self.unfinished_words(&row)),
-            "run_lock": self.lock().unwrap_or_else(|| "free".to_owned()),
+            "run_lock": self.lock().unwrap_or_else(|| match (self.is_blind(), self.missing()) {
+                (true, _) => NEITHER.to_owned(),
+                (false, Some(side)) => format!("free on the side that answered; {side} could not be asked"),
+                (false, None) => "free".to_owned(),
+            }),
             "to_put_back": match &open {
                 Ok(open) => open.iter().map(|r| format!("{}: {}", r.side, r.what)).collect::<Vec<_>>(),
                 Err(why) => vec![format!("not known: {why}")],
@@ -169,7 +176,7 @@ impl Report<'_> {
             (Some(false), None) => "not blue; green could not be asked",
             (None, Some(true)) => "green; blue could not be asked",
             (None, Some(false)) => "not green; blue could not be asked",
-            (None, None) => "neither server could be asked",
+            (None, None) => NEITHER,
         }
     }
 
@@ -186,7 +193,7 @@ impl Report<'_> {
         } else {
             of(&self.blue).or_else(|| of(&self.green))
         };
-        let mut rows = rows.unwrap_or_else(|| Ok(Vec::new()))?;
+        let mut rows = rows.unwrap_or_else(|| Err(NEITHER.to_owned()))?;
         // Another green of this blue has its own; which green is ours is not known while it cannot be asked.
         if let Ok(green) = &self.green {
             let ours = green.identity.label();
@@ -220,6 +227,10 @@ impl Report<'_> {
         found.into_iter().next().map(|found| found.row)
     }
 
+    fn is_blind(&self) -> bool {
+        self.blue.is_err() && self.green.is_err()
+    }
+
     /// The side that did not answer, if only one did.
     fn missing(&self) -> Option<Side> {
         match (&self.blue, &self.green) {
@@ -231,8 +242,8 @@ impl Report<'_> {
 
     /// What the pair has come to, with the command that goes on.
     fn state(&self, open: &Result<Vec<UndoRow>, String>, unfinished: bool) -> String {
-        if self.blue.is_err() && self.green.is_err() {
-            return "not known: neither server could be asked; make nothing writable by hand".to_owned();
+        if self.is_blind() {
+            return format!("not known: {NEITHER}; make nothing writable by hand");
         }
         let switched = self
             .switched()

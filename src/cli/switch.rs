@@ -10,12 +10,14 @@ use super::confirm::is_confirmed;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
 use super::pair::{self, ANSWER, Pair};
+use super::prepare::after_a_switch;
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::{by_hand, playbook_file, reporting, resume};
 use crate::adapters::compose::{self, Opening};
 use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
+use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::survey::own_rights;
 use crate::adapters::mysql::switch::{OpenError, Settings};
 use crate::domain::guardrails::first_hold;
@@ -131,6 +133,12 @@ pub async fn switch_pair(
         command: "switch".to_owned(),
         pair: playbook.name.clone(),
     });
+    if let Some(done) = after_a_switch(pair, "switch").await? {
+        return Ok(done);
+    }
+    if let Some(done) = before_prepare(pair).await? {
+        return Ok(done);
+    }
     warn_of_no_way_back(playbook, events);
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
@@ -173,7 +181,7 @@ pub async fn switch_pair(
     if serves == Some(Side::Blue) {
         compose::end_relaxing((&pair.blue, &pair.green), &run, events).await;
     }
-    let mut done = conclude(ended, events);
+    let mut done = conclude(ended);
     if let Ok(done) = &mut done
         && done.ending == Ending::Ambiguous
         && let Some(fields) = done.result.as_object_mut()
@@ -183,6 +191,18 @@ pub async fn switch_pair(
     let end = end_of(serves, &done);
     hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;
     done
+}
+
+/// The end of a switch to a green that follows nobody: gate queries cannot even be prepared on an empty one.
+async fn before_prepare(pair: &mut Pair) -> Result<Option<Done>, CliError> {
+    let channels = status::read(&mut pair.on_green, &pair.green.caps, ANSWER).await?;
+    Ok(channels.is_empty().then(|| Done {
+        ending: Ending::NotReady,
+        result: json!({
+            "changed": false,
+            "why": ["green follows nobody: `bleen prepare` makes it follow blue, then `bleen switch`"],
+        }),
+    }))
 }
 
 /// What the hooks are told of an end.
@@ -236,7 +256,7 @@ pub fn first_record(run: &RunId, playbook: &Playbook) -> Record {
     }
 }
 
-fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> {
+fn conclude(ended: Ended<OpenError>) -> Result<Done, CliError> {
     match ended {
         Ended::Attempt(attempt) => {
             let ending = Ending::from(&attempt.outcome);
@@ -252,9 +272,6 @@ fn conclude(ended: Ended<OpenError>, events: &Events) -> Result<Done, CliError> 
             Ok(Done { ending, result })
         }
         Ended::NotReady(blocking, trouble) => {
-            for finding in &blocking {
-                events.finding(finding);
-            }
             let why: Vec<String> = blocking
                 .iter()
                 .map(|f| format!("{}: {}", f.id, f.seen))

@@ -14,7 +14,7 @@ use super::signals::{At, Signals};
 use super::switch::Done;
 use super::{guardrails, playbook_file, reporting, sight, status};
 use crate::adapters::gates::lag_event;
-use crate::adapters::mysql::lag::{LagMeter, Setup};
+use crate::adapters::mysql::lag::{FOLLOWS_NOBODY, LagMeter, Setup};
 use crate::domain::lag::{LagSample, Verdict};
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
 use crate::engine::prepare::{backlog, what_helps};
@@ -55,7 +55,7 @@ async fn watch(
         command: "watch".to_owned(),
         pair: playbook.name.clone(),
     });
-    let signals = Signals::listen(at, events.clone())
+    let signals = Signals::listen(at.without_steps("stops watching"), events.clone())
         .map_err(|e| CliError::new(ErrorKind::Internal, "listen to signals", e.to_string()))?;
     let mut pair = pair::open(playbook, events).await?;
     status::warn_of_unfinished(playbook, &mut pair, events).await?;
@@ -111,6 +111,7 @@ struct Seen {
     trouble: Option<String>,
     falling: bool,
     held: bool,
+    switched: bool,
 }
 
 /// One look. What cannot be read is shown as not known: a server that is restarted must not end the watching.
@@ -145,6 +146,10 @@ async fn look(pair: &mut Pair, meter: &LagMeter, seen: &mut Seen, events: &Event
             green_writable: green,
         });
     }
+    if (blue, green) == (Some(false), Some(true)) && !seen.switched {
+        seen.switched = true;
+        events.note("green accepts the writes now and blue does not: `bleen status` says by which run");
+    }
     tell_trouble(&sample, seen, events);
 }
 
@@ -169,8 +174,13 @@ async fn stand_aside(holder: Option<String>, meter: &LagMeter, seen: &mut Seen, 
 
 fn tell_trouble(sample: &LagSample, seen: &mut Seen, events: &Events) {
     if sample.trouble != seen.trouble {
-        if let Some(trouble) = &sample.trouble {
-            events.warn(trouble.clone());
+        // After a switch these are as they should be.
+        if let Some(trouble) = sample.trouble.as_ref().filter(|_| !seen.switched) {
+            events.warn(if trouble == FOLLOWS_NOBODY {
+                format!("{trouble}: `bleen prepare` makes it follow blue")
+            } else {
+                trouble.clone()
+            });
         }
         seen.trouble.clone_from(&sample.trouble);
     }

@@ -181,6 +181,16 @@ pub struct Behind {
     pub unit: Unit,
 }
 
+/// The word for so many transactions.
+#[must_use]
+pub const fn transactions(amount: u64) -> &'static str {
+    if amount == 1 {
+        "transaction"
+    } else {
+        "transactions"
+    }
+}
+
 /// One look at the lag.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LagSample {

@@ -317,11 +317,13 @@ impl Running<'_> {
             Event::UndoTimeUp => "the time that undoing has is used up".to_owned(),
             Event::Begin => return,
         };
-        self.events.say(EventKind::StepFailed {
-            step,
-            why: format!("{}: {what}", command.name()),
-            took,
-        });
+        // Some commands have no other name than their step.
+        let why = if command.name() == step.id() {
+            what
+        } else {
+            format!("{}: {what}", command.name())
+        };
+        self.events.say(EventKind::StepFailed { step, why, took });
     }
 
     /// The deadline that would have been enough. Only said where it is known: when everything was waited for and only

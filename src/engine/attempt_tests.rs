@@ -198,3 +198,43 @@ async fn the_hold_is_not_taken_against_the_last_look() {
     );
     assert!(servers.refuses.lock().unwrap().is_some(), "the hold was sent");
 }
+
+#[tokio::test]
+async fn a_failure_says_its_step_once() {
+    for (refused, said) in [("drain", "no"), ("write-epoch", "write-epoch: no")] {
+        let servers = Calm {
+            refuses: Mutex::new(Some(refused)),
+            promoted: false,
+            stalls: None,
+            not_now: false,
+        };
+        let long = Duration::from_secs(60);
+        let times = Times {
+            deadline: long,
+            answer: long,
+            route: long,
+            undo: long,
+            after: long,
+        };
+        let (events, mut told) = Events::stream();
+        let state = State::new(SPEC);
+        let mut journal = Written(Log::default());
+        run(
+            &servers,
+            &mut journal,
+            state,
+            &times,
+            1,
+            &CancellationToken::new(),
+            &events,
+        )
+        .await;
+        let mut failed = Vec::new();
+        while let Ok(event) = told.try_recv() {
+            if let EventKind::StepFailed { why, .. } = event.kind {
+                failed.push(why);
+            }
+        }
+        assert_eq!(failed, [said]);
+    }
+}

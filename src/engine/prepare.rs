@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Change;
-use crate::domain::lag::{LagSample, Observation, Unit, Verdict};
+use crate::domain::lag::{LagSample, Observation, Unit, Verdict, transactions};
 
 /// How long replication may be in trouble before waiting on is useless: long enough for a reconnect.
 const TROUBLE_BORNE: Duration = Duration::from_secs(15);
@@ -289,17 +289,20 @@ async fn catch_up<P: Preparing>(
 /// The backlog in words: `12000 transactions behind, 2500/s written on blue, 900/s applied on green`.
 #[must_use]
 pub fn backlog(sample: &LagSample) -> String {
-    let unit = match sample.behind.map(|b| b.unit) {
-        Some(Unit::Bytes) => "bytes",
-        _ => "transactions",
-    };
     let mut parts = Vec::new();
-    if let Some(lag) = sample.lag {
-        let millis = Duration::from_millis(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+    let lag = sample
+        .lag
+        .map(|lag| Duration::from_millis(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)));
+    // "At least nothing" says nothing.
+    if let Some(millis) = lag.filter(|lag| !(sample.is_at_least && lag.is_zero())) {
         let least = if sample.is_at_least { "at least " } else { "" };
         parts.push(format!("lag {least}{}", humantime::format_duration(millis)));
     }
     if let Some(behind) = sample.behind {
+        let unit = match behind.unit {
+            Unit::Bytes => "bytes",
+            Unit::Transactions => transactions(behind.amount),
+        };
         parts.push(format!("{} {unit} behind", behind.amount));
     }
     if let (Some(write), Some(apply)) = (sample.write_rate, sample.apply_rate) {

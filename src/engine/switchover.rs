@@ -12,6 +12,7 @@ use super::attempt::{self, Attempt, Times};
 use super::event::{EventKind, Events};
 use super::hooks::{Hooks, Stopped};
 use super::ports::{Journal, Pending, Servers};
+use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::{Decision, Finding, Severity, decide};
 use crate::domain::ids::Side;
 use crate::domain::machine::{Spec, State};
@@ -66,13 +67,16 @@ pub struct Window {
 pub enum Ended<E> {
     /// The last attempt's end.
     Attempt(Box<Attempt>),
-    /// The window closed before all gates were green, or one of them does not open by itself: what blocks.
+    /// The window closed before all gates were green, or one of them does not open by itself: what blocks, told already.
     NotReady(Vec<Finding>, Option<String>),
     /// Somebody asked to stop before the first attempt. Nothing has changed.
     Interrupted,
     /// The sessions of the first attempt could not be opened. Nothing has changed.
     NotOpened(E),
 }
+
+/// A finding that was told: which guardrail, about which side, and how much it weighed.
+type Told = (GuardrailId, Option<Side>, Severity);
 
 /// How often closed gates are asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -114,8 +118,9 @@ impl<O: Opener> Switchover<'_, O> {
     pub async fn run(&self, journal: &mut dyn Journal) -> Ended<O::Error> {
         let until = Instant::now() + self.window.window;
         let mut last: Option<Attempt> = None;
+        let mut shown = Vec::new();
         for number in 1..=self.window.attempts {
-            if let Err(ended) = self.ready(number, until, journal).await {
+            if let Err(ended) = self.ready(number, until, journal, &mut shown).await {
                 // An attempt that was given up is what ended the run, whatever the gates say after it.
                 return last.map_or(ended, |attempt| Ended::Attempt(Box::new(attempt)));
             }
@@ -168,15 +173,16 @@ impl<O: Opener> Switchover<'_, O> {
         })
     }
 
-    /// Green gates, the hooks before a hold, and gates that are green still.
+    /// Green gates, the hooks before a hold, and gates that are green still. `shown` is what was told of the findings
+    /// already, at earlier attempts too.
     async fn ready(
         &self,
         attempt: u32,
         until: Instant,
         journal: &mut dyn Journal,
+        shown: &mut Vec<Told>,
     ) -> Result<(), Ended<O::Error>> {
-        let mut shown = Vec::new();
-        self.wait_for_gates(until, &mut shown).await?;
+        self.wait_for_gates(until, shown).await?;
         let stopped = self.hooks.before_hold(attempt, journal, self.cancel).await;
         match stopped {
             Ok(()) => {}
@@ -188,13 +194,13 @@ impl<O: Opener> Switchover<'_, O> {
         }
         if self.hooks.any_before_hold() {
             // What was green before them may have changed while they ran.
-            self.wait_for_gates(until, &mut shown).await?;
+            self.wait_for_gates(until, shown).await?;
         }
         Ok(())
     }
 
-    /// `shown` is what was told of the findings already.
-    async fn wait_for_gates(&self, until: Instant, shown: &mut Vec<String>) -> Result<(), Ended<O::Error>> {
+    async fn wait_for_gates(&self, until: Instant, shown: &mut Vec<Told>) -> Result<(), Ended<O::Error>> {
+        let mut waited = false;
         loop {
             if self.cancel.is_cancelled() {
                 return Err(Ended::Interrupted);
@@ -208,6 +214,10 @@ impl<O: Opener> Switchover<'_, O> {
             // What does not go away by itself is not waited for.
             let passing = blocking.iter().all(|f| f.id.may_pass());
             if !passing || Instant::now() + LOOK_AGAIN > until {
+                // What was told before a long wait has scrolled away, and its figures are old.
+                if waited {
+                    blocking.iter().for_each(|f| self.events.finding(f));
+                }
                 return Err(Ended::NotReady(blocking, looked.note));
             }
             let reasons: Vec<String> = blocking
@@ -231,13 +241,14 @@ impl<O: Opener> Switchover<'_, O> {
                 () = sleep(LOOK_AGAIN) => {}
                 () = self.cancel.cancelled() => {}
             }
+            waited = true;
         }
     }
 
-    /// Tells each finding that is not ok once, and not again while it stays as it is.
-    fn show_new(&self, findings: &[Finding], shown: &mut Vec<String>) {
+    /// Tells each finding that is not ok once, and not again for a figure in it that has changed.
+    fn show_new(&self, findings: &[Finding], shown: &mut Vec<Told>) {
         for finding in findings.iter().filter(|f| f.severity != Severity::Ok) {
-            let mark = format!("{} {:?}", finding.id, finding.severity);
+            let mark = (finding.id, finding.side, finding.severity);
             if !shown.contains(&mark) {
                 shown.push(mark);
                 self.events.finding(finding);
@@ -245,3 +256,7 @@ impl<O: Opener> Switchover<'_, O> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "switchover_tests.rs"]
+mod tests;

@@ -19,6 +19,7 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
             Command::GiveUpHold => "the hold is given up".to_owned(),
             Command::EndGuard => "the guard ended and seen gone".to_owned(),
             Command::WriteEpoch => "green's epoch row written".to_owned(),
+            Command::Reseal => "blue is read-only, and the guard gone".to_owned(),
             other => other.name().to_owned(),
         },
         Seen::Fence { position, .. } => format!("blue stands at {position}"),

@@ -243,7 +243,11 @@ pub(super) fn tagged<'a>(
             [(key, payload)] => (key.name.as_str(), key.span, Some(payload)),
             _ => {
                 let span = entries.get(1).map_or(node.span, |(key, _)| key.span);
-                problems.add(span, format!("give exactly one of {}", listed(&words)));
+                let message = match words.as_slice() {
+                    [only] => format!("`{only}` stands here, and nothing beside it"),
+                    _ => format!("give exactly one of {}", listed(&words)),
+                };
+                problems.add(span, message);
                 return None;
             }
         },

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::words::{duration, elapsed, harmless, milliseconds};
 use super::{Line, Stream, Tone};
+use crate::domain::lag::transactions;
 use crate::domain::outcome::{Debt, Outcome};
 use crate::domain::step::Step;
 use crate::engine::event::{EventKind, RunEvent};
@@ -240,10 +241,10 @@ fn lag(kind: &EventKind) -> String {
         return String::new();
     };
     let mut parts = vec![lag_ms.map_or_else(
-        || "lag not known: no heartbeat has arrived on green".to_owned(),
+        || "lag not known".to_owned(),
         |ms| format!("lag {}", milliseconds(ms)),
     )];
-    parts.extend(transactions_behind.map(|n| format!("{n} transactions behind")));
+    parts.extend(transactions_behind.map(|n| format!("{n} {} behind", transactions(n))));
     parts.extend(write_rate.map(|rate| format!("blue writes {rate:.0}/s")));
     parts.extend(apply_rate.map(|rate| format!("green applies {rate:.0}/s")));
     // Only `watch` looks at this; elsewhere neither is known.
@@ -296,7 +297,8 @@ fn finding(kind: &EventKind) -> Vec<Line> {
         return lines;
     }
     let margin = "               ";
-    if !limit.is_empty() {
+    // What is not known has no other limit than being known.
+    if !limit.is_empty() && severity != "not-known" {
         lines.push(data(
             margin,
             "limit:",

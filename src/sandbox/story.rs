@@ -3,6 +3,7 @@
 //!
 //! Made of the same parts as the commands; nothing in it is simulated. Must not know the command line.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -60,6 +61,8 @@ const SOME_SECONDS: u64 = 5;
 const SOON: Duration = Duration::from_secs(30);
 /// How often the load is told.
 const TELL_LOAD: Duration = Duration::from_secs(5);
+/// How often it is told in a kept sandbox while nothing changes for it: what can be tried has to stay on the screen.
+const UNCHANGED_LOAD: Duration = Duration::from_secs(120);
 /// How long fetching a password from a file may take.
 const SECRET: Duration = Duration::from_secs(5);
 
@@ -152,7 +155,7 @@ pub async fn play(
     let (_, text) = story_playbook::write(&scene.pair, (options.blue, options.green))?;
     let mut acts = Acts::default();
     let playing = perform(&scene, &text, &mut acts, events, stop);
-    let ended = while_telling(&scene.load, events, playing).await;
+    let ended = while_telling(&scene.load, events, Duration::ZERO, playing).await;
     let end = ended?;
     if matches!(end, StoryEnd::Played(_)) {
         // Writers that have changed over write on; that is part of the account. Without these the gap is not known.
@@ -193,27 +196,12 @@ pub async fn keep(
         () = stop.cancelled() => return Ok(interrupted()),
     };
     let (path, _) = story_playbook::write(&scene.pair, (options.blue, options.green))?;
-    let program =
-        std::env::current_exe().map_or_else(|_| "bleen".to_owned(), |exe| exe.display().to_string());
-    let place = format!(
-        "{} --run-dir {}",
-        path.display(),
-        scene.pair.dir.path().join("runs").display()
-    );
     events.note(format!(
         "servers and load stay until Ctrl-C; the playbook is {}",
         path.display()
     ));
-    events.note("try from another terminal:");
-    for command in ["doctor", "prepare", "status", "switch"] {
-        let confirm = if command == "switch" {
-            " --confirm sandbox"
-        } else {
-            ""
-        };
-        events.note(format!("  {program} {command} {place}{confirm}"));
-    }
-    while_telling(&scene.load, events, stop.cancelled()).await;
+    events.note(try_these(scene.pair.dir.path()));
+    while_telling(&scene.load, events, UNCHANGED_LOAD, stop.cancelled()).await;
     let Scene {
         pair,
         shop,
@@ -233,6 +221,22 @@ pub async fn keep(
         end,
         result: account.result,
     })
+}
+
+/// What can be typed in another terminal, short enough for a narrow one.
+fn try_these(dir: &Path) -> String {
+    let program = std::env::current_exe().ok();
+    let place = program
+        .as_deref()
+        .and_then(Path::parent)
+        .map_or_else(String::new, |place| {
+            format!(" PATH=\"{}:$PATH\"", place.display())
+        });
+    format!(
+        "in another terminal:\n  cd '{}'\n  export BLEEN_RUN_DIR=\"$PWD/runs\"{place}\n  bleen doctor playbook.yaml\n  \
+         bleen prepare playbook.yaml\n  bleen status playbook.yaml\n  bleen switch playbook.yaml --confirm sandbox",
+        dir.display()
+    )
 }
 
 fn interrupted() -> Story {
@@ -339,7 +343,7 @@ async fn perform(
         playbook.switch.attempts
     ));
     let from = scene.load.now();
-    let missed = match attempt(stage.miss(&to_miss).await?, acts, events)? {
+    let missed = match attempt(stage.miss(&to_miss).await?, acts)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -351,7 +355,7 @@ async fn perform(
     }
     events.note("now a switchover that nothing stands in the way of");
     let from = scene.load.now();
-    let switched = match attempt(stage.switch(&playbook).await?, acts, events)? {
+    let switched = match attempt(stage.switch(&playbook).await?, acts)? {
         Ok(attempt) => attempt,
         Err(end) => return Ok(end),
     };
@@ -364,15 +368,11 @@ async fn perform(
 fn attempt(
     played: Played,
     acts: &mut Acts,
-    events: &Events,
 ) -> Result<Result<crate::engine::attempt::Attempt, StoryEnd>, StoryError> {
     acts.by_hand = acts.by_hand.take().or(played.by_hand);
     Ok(match played.ended {
         Ended::Attempt(attempt) => Ok(*attempt),
         Ended::NotReady(blocking, trouble) => {
-            for finding in &blocking {
-                events.finding(finding);
-            }
             let why = blocking.iter().map(|f| format!("{}: {}", f.id, f.seen));
             Err(StoryEnd::NotReady(why.chain(trouble).collect()))
         }
@@ -505,7 +505,14 @@ async fn follow(
 }
 
 /// Does some work and tells every few seconds what the writers see meanwhile.
-async fn while_telling<T>(load: &Load, events: &Events, work: impl Future<Output = T>) -> T {
+/// Tells the load when something has changed for the writers, and at least every `at_least`.
+async fn while_telling<T>(
+    load: &Load,
+    events: &Events,
+    at_least: Duration,
+    work: impl Future<Output = T>,
+) -> T {
+    let (mut told, mut told_at) = (None, Instant::now());
     let mut tick = interval(TELL_LOAD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.tick().await;
@@ -517,6 +524,12 @@ async fn while_telling<T>(load: &Load, events: &Events, work: impl Future<Output
             _ = tick.tick() => {
                 let seen = load.snapshot();
                 let (blue, green) = seen.acknowledged;
+                // What they see once they have changed over, too: the count of one side stands still then.
+                let now = Some((seen.refused, seen.lost_connections, seen.waiting, green > 0));
+                if now == told && told_at.elapsed() < at_least {
+                    continue;
+                }
+                (told, told_at) = (now, Instant::now());
                 events.note(format!(
                     "load: {blue} writes acknowledged by blue, {green} by green; longest {} ms; {} refused, {} connections \
                      lost, {} writers waiting",

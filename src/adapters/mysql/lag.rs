@@ -60,10 +60,14 @@ struct Seen {
     beats: Heartbeats,
     rates: Rates,
     behind: Option<Behind>,
+    follows_nobody: bool,
     writer_trouble: Option<String>,
     reader_trouble: Option<String>,
     status_trouble: Option<String>,
 }
+
+/// The trouble of a green that is no replica.
+pub const FOLLOWS_NOBODY: &str = "green follows nobody";
 
 /// Whether heartbeats shall be written, and whether it is certain that none is under way.
 struct Writing {
@@ -339,7 +343,7 @@ impl Seen {
         let troubles = [&self.reader_trouble, &self.status_trouble, &self.writer_trouble];
         LagSample {
             at: now,
-            lag: self.beats.lag(now),
+            lag: self.beats.lag(now).filter(|_| !self.follows_nobody),
             is_at_least: !self.beats.has_arrived(),
             behind: self.behind,
             write_rate: rates.map(|r| r.0),
@@ -369,7 +373,7 @@ async fn read_positions(setup: &Setup, started: Instant, seen: &Mutex<Seen>) {
                 let channels = status::read(&mut green, &setup.green_caps, BUDGET).await?;
                 let trouble = match channels.first() {
                     Some(channel) => channel.trouble(),
-                    None => Some("green follows nobody".to_owned()),
+                    None => Some(FOLLOWS_NOBODY.to_owned()),
                 };
                 let applied = if channels.is_empty() {
                     None
@@ -385,6 +389,11 @@ async fn read_positions(setup: &Setup, started: Instant, seen: &Mutex<Seen>) {
                 seen.status_trouble = trouble;
                 let behind = applied.as_ref().and_then(|a| distance(a, &written, &sizes));
                 seen.behind = behind;
+                seen.follows_nobody = channels.is_empty();
+                if seen.follows_nobody {
+                    // What was measured while it followed says nothing of now.
+                    seen.rates = Rates::default();
+                }
                 if let Some(behind) = behind {
                     let since = before.as_ref().and_then(|b| distance(b, &written, &sizes));
                     let since = since.map_or(0, |d| d.amount);

@@ -72,6 +72,8 @@ pub struct Limits {
     pub clock_apart: Duration,
     /// Bytes that have to be free on each side's disks.
     pub free_bytes: u64,
+    /// The account by which green follows blue: it is needed on blue only.
+    pub replication_user: String,
 }
 
 impl Default for Limits {
@@ -90,6 +92,7 @@ impl Default for Limits {
             spare_threads: 10,
             clock_apart: Duration::from_secs(1),
             free_bytes: 1 << 30,
+            replication_user: String::new(),
         }
     }
 }

@@ -110,7 +110,7 @@ macro_rules! table {
 }
 
 table! {
-    ACCOUNTS_DIFF, DPA, [Identity, Accounts, AccountWords], checks::accounts::accounts_diff;
+    ACCOUNTS_DIFF, DPA, [Identity, Rights, Accounts, AccountWords], checks::accounts::accounts_diff;
     AUTO_INCREMENT, DA, [Schema, Positions], checks::tables::auto_increment;
     BACKUP_RUNNING, H, [Sessions, GlobalLocks], checks::activity::backup_running;
     BINLOG, DPH, [Identity, Variables], checks::binlog::binlog;

@@ -232,6 +232,21 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         fine(MySql, Doctor, Id::ACCOUNTS_DIFF, |s| {
+            // As `bleen grants` prints them: fewer rights on green, and green's own account on blue only.
+            s.limits.replication_user = "repl".into();
+            let of = |user: &str, right: &str| Account {
+                user: user.into(),
+                host: "%".into(),
+                plugin: "caching_sha2_password".into(),
+                privileges: [format!("*.*: {right}")].into(),
+                ..Account::default()
+            };
+            if let (Known::Known(blue), Known::Known(green)) = (&mut s.blue.accounts, &mut s.green.accounts) {
+                blue.extend([of("bleen", "SUPER"), of("repl", "SELECT")]);
+                green.push(of("bleen", "SELECT"));
+            }
+        }),
+        fine(MySql, Doctor, Id::ACCOUNTS_DIFF, |s| {
             let system = Account {
                 user: "mysql.sys".into(),
                 host: "localhost".into(),
