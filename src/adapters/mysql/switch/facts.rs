@@ -169,6 +169,17 @@ pub(super) struct Started {
     pub latest: i64,
 }
 
+/// Both of a server's clocks tell whole seconds.
+const RESTART_SLACK_SECONDS: i64 = 2;
+
+impl Started {
+    /// Whether the server has restarted since it was read to have been started at `before`. Only a start that is certainly
+    /// later counts.
+    pub fn is_after(self, before: i64) -> bool {
+        self.earliest - before > RESTART_SLACK_SECONDS
+    }
+}
+
 pub(super) async fn started(session: &mut Session, budget: Duration) -> Result<Started, ServerError> {
     let doing = "read when the server was started";
     let question = "SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Uptime'; SELECT UNIX_TIMESTAMP()";
