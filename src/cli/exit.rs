@@ -128,9 +128,7 @@ impl Ending {
             Self::Ambiguous => "it is not certain who serves; a person must look",
             Self::SwitchedWithDebt => "green serves; a list of things is left to do",
             Self::Refused => "the operator said no; nothing has changed",
-            Self::Held => {
-                "reserved: held by the operator until its time was over; not yet in use"
-            }
+            Self::Held => "reserved: held by the operator until its time was over; not yet in use",
             Self::Interrupted => "interrupted by a signal before any change",
             Self::Failed(ErrorKind::Internal) => "a mistake in bleen, or something nobody expected",
             Self::Failed(ErrorKind::Usage) => "the command line is wrong",
