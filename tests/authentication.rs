@@ -5,16 +5,15 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bleen::adapters::mysql::error::Cause;
 use bleen::adapters::mysql::prepare::{Preparation, Request};
 use bleen::adapters::mysql::session::{Purpose, Session, Target, Tls};
-use bleen::domain::ids::{RunId, Side};
-use bleen::engine::prepare::{Limits, Prepared, prepare};
+use bleen::domain::ids::Side;
+use bleen::engine::prepare::{Prepared, prepare};
 use bleen::sandbox::{Family, LocateOptions, PairOptions, SandboxPair, ServerKind, locate};
 use secrecy::ExposeSecret;
-use support::{BUDGET, running, target};
+use support::{BUDGET, limits, request, running, target};
 use tokio_util::sync::CancellationToken;
 
 fn certificates() -> Vec<String> {
@@ -99,28 +98,11 @@ async fn bleen_logs_in(pair: &SandboxPair, side: Side, plugin: &str, tls: &Tls) 
 /// Prepares with the replication account and this TLS mode.
 async fn prepared(pair: &SandboxPair, tls: &Tls) -> Prepared {
     let request = Request {
-        run: RunId::new("20261125T020000Z-aaaaaa").unwrap(),
-        blue: target(pair, Side::Blue),
-        green: target(pair, Side::Green),
-        source_host: "127.0.0.1".into(),
-        source_port: pair.blue.port(),
-        source_user: pair.accounts.repl.user.clone(),
-        source_password: pair.accounts.repl.password.clone(),
         source_tls: tls.clone(),
-        told_start: None,
-        heartbeat: Duration::from_millis(50),
-        relaxed_workers: None,
-    };
-    let limits = Limits {
-        lag: Duration::from_secs(1),
-        observe: Duration::from_secs(1),
-        catch_up: Duration::from_secs(60),
-        change: Duration::from_secs(20),
-        undo: Duration::from_secs(20),
-        may_relax: false,
+        ..request(pair)
     };
     let mut preparation = Preparation::new(request, Box::new(|_| Ok(())), Box::new(|_, _| ()));
-    prepare(&mut preparation, &limits, &CancellationToken::new()).await
+    prepare(&mut preparation, &limits(), &CancellationToken::new()).await
 }
 
 /// Both accounts log in by a plugin, bleen's to both sides and the replication account to blue.

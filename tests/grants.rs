@@ -194,18 +194,11 @@ fn on_green(version: &Version) -> Vec<Trial> {
         does(format!("RESET {word} ALL")),
     ]);
     if mysql {
-        let workers = if version.is_mysql_from((8, 0, 26)) {
-            "replica"
-        } else {
-            "slave"
-        };
-        all.push(does(format!("SET GLOBAL {workers}_parallel_workers = 4")));
         if version.is_mysql_from((8, 0, 0)) {
             all.push(does("SET PERSIST_ONLY skip_replica_start = ON"));
             all.push(does("RESET PERSIST IF EXISTS skip_replica_start"));
         }
     } else {
-        all.push(does("SET GLOBAL slave_parallel_threads = 4"));
         all.push(does("SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_current_pos"));
         all.push(does("SET GLOBAL gtid_domain_id = 7"));
         all.push(does("SET GLOBAL gtid_domain_id = 0"));

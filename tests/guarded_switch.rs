@@ -58,7 +58,7 @@ async fn moved(kind: Kind, side: Side) {
     assert_eq!(ended.code, Some(2), "{}", ended.told());
     let told = ended.told();
     assert!(
-        told.contains("when the command began") && told.contains("moved the address"),
+        told.contains("another server answers there now") && told.contains("moved the address"),
         "{told}"
     );
     for running in [&scene.pair.blue, other] {

@@ -20,7 +20,7 @@ use bleen::domain::ids::Side;
 use bleen::sandbox::{Endpoint, Load, LoadOptions, PairOptions, SandboxPair};
 use rustix::process::{Pid, Signal, kill_process};
 use support::check::{Kind, SOON, shop};
-use support::{BUDGET, Operator, Said, fingerprint, session, slow_disk};
+use support::{BUDGET, Operator, Said, ended, fingerprint, session, slow_disk};
 
 /// How long one sync of green takes.
 const SYNC: u32 = 10;
@@ -224,18 +224,6 @@ async fn switches(slow: &Slow) {
         "{said}"
     );
     slow.is_durable("a switch").await;
-}
-
-async fn ended(mut process: std::process::Command) -> Said {
-    let output = tokio::task::spawn_blocking(move || process.output().unwrap())
-        .await
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
 }
 
 async fn story(kind: Kind) {

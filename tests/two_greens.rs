@@ -136,6 +136,17 @@ async fn on_mariadb_each_pair_puts_back_its_own() {
     each_pair_puts_back_its_own(ServerKind::MariaDb1011, ServerKind::MariaDb118).await;
 }
 
+/// A prepared pair, and its operator.
+async fn prepared() -> (SandboxPair, Operator) {
+    let pair = SandboxPair::start(ServerKind::MySql97, ServerKind::MySql97, &PairOptions::default())
+        .await
+        .unwrap();
+    let operator = Operator::of(&pair, |text| text);
+    let prepared = operator.run("prepare", &[]).await;
+    assert_eq!(prepared.code, 0, "{prepared}");
+    (pair, operator)
+}
+
 /// The record of a green that was relaxed: what puts it back is told by the number that the setting has then.
 fn relaxed(green: &str, number: u32) -> String {
     own_schema::undo_statement(&UndoRow {
@@ -151,12 +162,7 @@ fn relaxed(green: &str, number: u32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_makes_its_own_green_durable_and_only_while_it_holds_the_run_lock() {
-    let pair = SandboxPair::start(ServerKind::MySql97, ServerKind::MySql97, &PairOptions::default())
-        .await
-        .unwrap();
-    let operator = Operator::of(&pair, |text| text);
-    let prepared = operator.run("prepare", &[]).await;
-    assert_eq!(prepared.code, 0, "{prepared}");
+    let (pair, operator) = prepared().await;
     let label = flag(&pair.green, "server_uuid").await;
     let records = [relaxed(&label, 7), relaxed("another green", 9)];
     pair.blue.run(&[&records[0], &records[1]]).await.unwrap();
@@ -186,12 +192,7 @@ async fn a_switch_makes_its_own_green_durable_and_only_while_it_holds_the_run_lo
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_without_greens_is_refused_with_the_statement_that_mends_it() {
-    let pair = SandboxPair::start(ServerKind::MySql97, ServerKind::MySql97, &PairOptions::default())
-        .await
-        .unwrap();
-    let operator = Operator::of(&pair, |text| text);
-    let prepared = operator.run("prepare", &[]).await;
-    assert_eq!(prepared.code, 0, "{prepared}");
+    let (pair, operator) = prepared().await;
     pair.blue
         .run(&["ALTER TABLE bleen.undo DROP COLUMN green"])
         .await

@@ -69,7 +69,6 @@ pub async fn prepare_request(
         source_tls: tls(&replication.tls),
         told_start,
         heartbeat: playbook.lag.heartbeat,
-        relaxed_workers: None,
     })
 }
 

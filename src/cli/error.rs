@@ -100,7 +100,9 @@ impl From<ServerError> for CliError {
                 code: 1044 | 1045 | 1142 | 1143 | 1227 | 1370,
                 ..
             } => Some("the account lacks a right; `bleen grants` prints the statements that give it"),
-            Cause::OtherServer { .. } => Some("see who moved the address, and begin again"),
+            Cause::OtherServer { .. } => {
+                Some("see who moved the address, and begin again; `bleen resume` ends what is unfinished")
+            }
             Cause::Refused { .. }
             | Cause::Lost(_)
             | Cause::TimedOut(_)

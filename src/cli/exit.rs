@@ -25,7 +25,8 @@ pub enum Ending {
     SwitchedWithDebt,
     /// The operator said no. Nothing has changed.
     Refused,
-    /// The operator held the run back until its time was over. Nothing has changed.
+    /// The operator held the run back until its time was over. Nothing has changed. Reserved: a run waits for nobody's word
+    /// yet, and the code and the word are kept so that scripts need not change when one does.
     Held,
     /// A signal came before anything was changed.
     Interrupted,
@@ -127,7 +128,7 @@ impl Ending {
             Self::Ambiguous => "it is not certain who serves; a person must look",
             Self::SwitchedWithDebt => "green serves; a list of things is left to do",
             Self::Refused => "the operator said no; nothing has changed",
-            Self::Held => "held by the operator until its time was over; nothing has changed",
+            Self::Held => "reserved: held by the operator until its time was over; not yet in use",
             Self::Interrupted => "interrupted by a signal before any change",
             Self::Failed(ErrorKind::Internal) => "a mistake in bleen, or something nobody expected",
             Self::Failed(ErrorKind::Usage) => "the command line is wrong",

@@ -213,7 +213,7 @@ async fn without_shared(
     let other = all
         .unwrap_or_default()
         .into_iter()
-        .find(|row| row.green != own_schema::recorded_label(&pair.labels.green));
+        .find(|row| row.green != pair.labels.green);
     let Some(other) = other else {
         return Ok((rows, Vec::new()));
     };

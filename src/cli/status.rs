@@ -17,7 +17,7 @@ use super::switch::Done;
 use super::unfinished::{self, Labels};
 use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
-use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
+use crate::adapters::mysql::own_schema::{RunRow, UndoRow};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{Unit, transactions};
 use crate::domain::step::Step;
@@ -197,7 +197,7 @@ impl Report<'_> {
         // Another green of this blue has its own; which green is ours is not known while it cannot be asked.
         if let Ok(green) = &self.green {
             let ours = green.identity.label();
-            rows.retain(|row| row.green == own_schema::recorded_label(&ours));
+            rows.retain(|row| row.green == ours);
         }
         Ok(rows)
     }

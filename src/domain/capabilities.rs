@@ -106,8 +106,6 @@ pub struct Capabilities {
     pub connect_attributes: bool,
     /// `performance_schema.metadata_locks` is there and readable.
     pub metadata_locks: bool,
-    /// The largest number of applier workers is set by `replica_parallel_workers` or its older name (not 5.5).
-    pub parallel_workers: bool,
 }
 
 impl Capabilities {
@@ -177,7 +175,6 @@ pub(crate) mod tests {
             worker_status: true,
             connect_attributes: true,
             metadata_locks: true,
-            parallel_workers: true,
         };
         let old = Capabilities {
             version: Version::parse("5.6.24-log", ""),

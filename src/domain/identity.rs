@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::server::Family;
 
+/// The largest number of bytes of a server's label.
+const LABEL_BYTES: usize = 240;
+
 /// What tells one server from another. Host names and addresses are not part of it: DNS and proxies lie.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
@@ -39,16 +42,19 @@ impl Identity {
         }
     }
 
-    /// A short text that names the server in epoch rows and messages.
+    /// A short text that names the server in records and messages. A very long data directory is cut, here and nowhere
+    /// else, so that a record takes it whole and is found again by it.
     #[must_use]
     pub fn label(&self) -> String {
-        match &self.server_uuid {
+        let mut label = match &self.server_uuid {
             Some(uuid) => uuid.clone(),
             None => format!(
                 "server_id {} on {}:{} ({})",
                 self.server_id, self.hostname, self.port, self.datadir
             ),
-        }
+        };
+        label.truncate(label.floor_char_boundary(LABEL_BYTES));
+        label
     }
 }
 
@@ -87,5 +93,13 @@ mod tests {
         assert!(mariadb.is_same_server(&mariadb));
         assert!(!mariadb.is_same_server(&beside));
         assert!(!mariadb.is_same_server(&mysql));
+        let far = Identity {
+            datadir: "é".repeat(300),
+            ..mariadb
+        };
+        assert!(
+            (239..=240).contains(&far.label().len()),
+            "a record takes it whole"
+        );
     }
 }

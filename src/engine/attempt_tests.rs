@@ -74,6 +74,7 @@ impl Servers for Calm {
                 own: None,
                 blue_sealed: Some(true),
                 has_all: Some(true),
+                forgot: false,
             },
             _ => Seen::Done,
         };

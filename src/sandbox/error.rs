@@ -112,7 +112,7 @@ pub enum FetchFailure {
     BadSignature,
     /// The archive's Release file is past its date.
     Expired,
-    /// The packages do not resolve or do not unpack.
+    /// The packages do not resolve, are not those that were signed for, or do not unpack.
     Broken,
 }
 

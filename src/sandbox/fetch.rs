@@ -127,7 +127,8 @@ pub(crate) fn failure(
     SandboxError::Fetch {
         server: kind.to_string(),
         what: what.into(),
-        words: super::error::last_lines(words, 8),
+        // apt takes nine of them to say that one file is not the one that was signed for.
+        words: super::error::last_lines(words, 12),
         remedy: format!(
             "supply it by hand: a {program} of that version on PATH, or `--server DIR` where DIR holds one; {source}"
         ),

@@ -263,10 +263,11 @@ fn planted_mistakes_are_found() {
         (Plant::ForgetHold, "I7", false),
         (Plant::BlindConfirm, "I5", false),
         (Plant::OpenIsPromoted, "I2", false),
+        (Plant::ForgotIsShut, "I5", false),
     ];
     for (plant, rule, xa) in cases {
         let left = match plant {
-            Plant::BlindConfirm => Budget {
+            Plant::BlindConfirm | Plant::ForgotIsShut => Budget {
                 green_restarts: 1,
                 ..faults
             },

@@ -45,6 +45,8 @@ pub enum Plant {
     BlindConfirm,
     /// A green that is open is taken for promoted: blue is not looked at.
     OpenIsPromoted,
+    /// A green that is read-only after a restart is taken for one that was never open.
+    ForgotIsShut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,8 +110,14 @@ pub struct World {
     /// must not take that green for the one that serves.
     pub strayed: bool,
     pub promotes_sent: u8,
-    /// Green opened, took no write, has no epoch row and came back read-only: nobody can tell, and nothing is lost.
+    /// Green opened, took no write, has no epoch row and came back read-only: nothing is lost, and its run, which knows
+    /// that it pointed no traffic there, may give up.
     pub promote_left_no_trace: bool,
+    /// The run itself gave up and opened blue then.
+    pub given_back: bool,
+    pub blue_restarted: bool,
+    /// Green was open, restarted, and came back read-only.
+    pub green_forgot: bool,
     pub promoted_late: bool,
     pub disarmed: bool,
     pub restarted_sealed: bool,
@@ -155,6 +163,9 @@ impl World {
             strayed: false,
             promotes_sent: 0,
             promote_left_no_trace: false,
+            given_back: false,
+            blue_restarted: false,
+            green_forgot: false,
             promoted_late: false,
             disarmed: false,
             restarted_sealed: false,
@@ -231,7 +242,8 @@ impl World {
     fn wrong_outcome(&self, outcome: &Outcome) -> Option<&'static str> {
         match outcome {
             Outcome::Released { left, .. } | Outcome::RolledBack { left, .. } => {
-                if self.promoted && !self.promote_left_no_trace {
+                let its_own = !self.machine.resumed || self.given_back;
+                if self.promoted && !(self.promote_left_no_trace && its_own) {
                     Some("I5: green was promoted and the outcome says it was not")
                 } else if !self.blue_accepts() {
                     Some("I7: the outcome says blue serves and it does not")
@@ -297,7 +309,11 @@ impl World {
                     None
                 }
             }
-            Some(Command::Unseal) if self.pending_promote => Some("I6: unseal while promote may still run"),
+            Some(Command::Unseal) if !self.pending_promote => {
+                self.given_back |= !self.machine.resumed;
+                None
+            }
+            Some(Command::Unseal) => Some("I6: unseal while promote may still run"),
             Some(Command::Reseal | Command::Reopen | Command::WriteEpoch | Command::Route)
                 if !self.promoted && self.applied < self.rows =>
             {
@@ -379,6 +395,7 @@ impl World {
         if self.left.blue_restarts > 0 {
             out.push(self.change("blue restarts", |w| {
                 w.left.blue_restarts -= 1;
+                w.blue_restarted = true;
                 w.restarted_sealed |= w.sealed && w.persisted;
                 w.end_holder();
                 w.guard = false;
@@ -401,7 +418,8 @@ impl World {
                     w.pending_promote = false;
                     w.green_open = false;
                     w.green_open_persisted = false;
-                    w.promote_left_no_trace |= !w.epoch && !w.green_written;
+                    w.green_forgot = true;
+                    w.promote_left_no_trace |= w.promoted && !w.epoch && !w.green_written;
                 }));
             }
         }
@@ -767,6 +785,7 @@ impl World {
                     own: None,
                     blue_sealed: None,
                     has_all: None,
+                    forgot: false,
                 };
                 vec![
                     ("green opens", world, seen(green(true))),
@@ -791,12 +810,14 @@ impl World {
                 let taken = plant == Plant::OpenIsPromoted;
                 // A run of its own goes on without blue; here it never sees it.
                 let read_blue = world.machine.resumed;
+                let never_sent = world.guard || (!world.sealed && !world.blue_restarted);
                 let green = Seen::Green {
                     read_only: !world.green_open || blind,
                     epoch: world.epoch && !blind,
                     own: (world.green_written && !blind).then(|| "own".to_owned()),
                     blue_sealed: read_blue.then_some(world.sealed || taken),
                     has_all: read_blue.then_some(world.applied == world.rows || taken),
+                    forgot: world.green_forgot && !never_sent && plant != Plant::ForgotIsShut,
                 };
                 vec![("green read", world, seen(green))]
             }

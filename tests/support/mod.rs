@@ -11,6 +11,7 @@ pub mod slow_disk;
 use std::time::{Duration, Instant};
 
 use bleen::adapters::mysql::own_schema;
+use bleen::adapters::mysql::prepare::Request;
 use bleen::adapters::mysql::replication::{follow, status};
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
 use bleen::adapters::mysql::switch::{OwnSessions, Server, Settings, SwitchServers};
@@ -22,6 +23,7 @@ use bleen::domain::position::FilePosition;
 use bleen::engine::attempt::{self, Attempt, Times};
 use bleen::engine::event::Events;
 use bleen::engine::ports::{Alarm, Journal, JournalError, Pending, Record, Servers, Terms};
+use bleen::engine::prepare::Limits;
 use bleen::sandbox::{PairOptions, RunningServer, SandboxPair, ServerKind};
 use tokio_util::sync::CancellationToken;
 
@@ -355,16 +357,48 @@ impl Operator {
 
     /// Runs a command to its end.
     pub async fn run(&self, command: &str, more: &[&str]) -> Said {
-        let mut process = self.command(command, more);
-        let output = tokio::task::spawn_blocking(move || process.output().unwrap())
-            .await
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
+        ended(self.command(command, more)).await
+    }
+}
+
+/// Runs a prepared command to its end.
+pub async fn ended(mut process: std::process::Command) -> Said {
+    let output = tokio::task::spawn_blocking(move || process.output().unwrap())
+        .await
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
+/// What preparing a pair needs to know: the servers' own addresses, and the replication account of the pair.
+pub fn request(pair: &SandboxPair) -> Request {
+    Request {
+        run: RunId::new("20261123T220000Z-aaaaaa").unwrap(),
+        blue: target(pair, Side::Blue),
+        green: target(pair, Side::Green),
+        source_host: "127.0.0.1".into(),
+        source_port: pair.blue.port(),
+        source_user: pair.accounts.repl.user.clone(),
+        source_password: pair.accounts.repl.password.clone(),
+        source_tls: Tls::Preferred,
+        told_start: None,
+        heartbeat: Duration::from_millis(50),
+    }
+}
+
+/// How long preparing may take, and how close green has to come.
+pub fn limits() -> Limits {
+    Limits {
+        lag: Duration::from_secs(1),
+        observe: Duration::from_secs(1),
+        catch_up: Duration::from_secs(60),
+        change: Duration::from_secs(20),
+        undo: Duration::from_secs(20),
+        may_relax: false,
     }
 }
 

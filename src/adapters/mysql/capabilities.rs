@@ -14,7 +14,7 @@ use crate::domain::capabilities::{Capabilities, GtidWait, ProcessList, Statement
 use crate::domain::server::{Family, Version};
 
 /// The variables whose presence or value decides something.
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 9] = [
     "gtid_mode",
     "gtid_slave_pos",
     "super_read_only",
@@ -24,9 +24,6 @@ const VARIABLES: [&str; 12] = [
     "max_execution_time",
     "max_statement_time",
     "performance_schema",
-    "replica_parallel_workers",
-    "slave_parallel_workers",
-    "slave_parallel_threads",
 ];
 
 /// Probes one server.
@@ -98,9 +95,6 @@ pub async fn probe(session: &mut Session, budget: Duration) -> Result<Capabiliti
         connect_attributes: performance_schema
             && knows.table("performance_schema.session_connect_attrs").await?,
         metadata_locks: performance_schema && knows.table("performance_schema.metadata_locks").await?,
-        parallel_workers: has("replica_parallel_workers")
-            || has("slave_parallel_workers")
-            || has("slave_parallel_threads"),
         version,
     })
 }

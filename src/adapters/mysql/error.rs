@@ -29,7 +29,7 @@ pub enum Cause {
     Unexpected(String),
     /// Another bleen has taken this run over or ended it; nothing was sent.
     TakenOver(String),
-    /// Another server answers at the address than when the command began; nothing else was sent to it.
+    /// Another server answers at the address than when the command, or the run, began; nothing else was sent to it.
     OtherServer {
         /// Which one it was.
         expected: String,
@@ -88,7 +88,10 @@ impl fmt::Display for Cause {
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
             Self::TakenOver(how) => write!(f, "{how}"),
             Self::OtherServer { expected, now } => {
-                write!(f, "it is now {now}, and was {expected} when the command began")
+                write!(
+                    f,
+                    "another server answers there now: `{now}`, and before it was `{expected}`; nothing is changed on it"
+                )
             }
         }
     }

@@ -37,16 +37,19 @@ pub async fn read(session: &mut Session, family: Family, budget: Duration) -> Re
     })
 }
 
-/// Sees that a session came out at the server that it was when the command began.
+/// Sees that a session came out at the server of this label: a name or a virtual address may have been moved since, and
+/// what is done or undone there would be done on a server that nobody meant.
 ///
 /// # Errors
 /// Any [`super::error::Cause`]; [`super::error::Cause::OtherServer`] if it is another one.
-pub async fn expect(session: &mut Session, server: &Server, budget: Duration) -> Result<(), ServerError> {
-    let Some(expected) = &server.label else {
-        return Ok(());
-    };
+pub async fn expect(
+    session: &mut Session,
+    server: &Server,
+    expected: &str,
+    budget: Duration,
+) -> Result<(), ServerError> {
     let now = read(session, server.caps.family(), budget).await?.label();
-    if now == *expected {
+    if now == expected {
         return Ok(());
     }
     Err(ServerError {
@@ -54,7 +57,7 @@ pub async fn expect(session: &mut Session, server: &Server, budget: Duration) ->
         server: server.target.address.to_string(),
         doing: "see that this is still the same server".to_owned(),
         cause: Cause::OtherServer {
-            expected: expected.clone(),
+            expected: expected.to_owned(),
             now,
         },
     })

@@ -37,9 +37,6 @@ pub const DISARM_LOCK: &str = "bleen.disarm";
 /// The number of the guard's session on this server, NULL if none runs. Needs no right.
 pub const FIND_GUARD: &str = "SELECT IS_USED_LOCK('bleen.guard')";
 
-/// The largest number of bytes of a server's label.
-const LABEL_BYTES: usize = 240;
-
 /// The largest number of bytes of a text column here; longer texts are cut by [`cut`].
 const TEXT_BYTES: usize = 60_000;
 
@@ -156,7 +153,7 @@ pub fn epoch_statement(run: &RunId, promoted: &str, fence: &str) -> String {
         "INSERT IGNORE INTO bleen.epochs (run_id, epoch, promoted, fence) SELECT {run}, COALESCE(MAX(epoch), 0) + 1, \
          {promoted}, {fence} FROM bleen.epochs",
         run = quote::text(run.as_str()),
-        promoted = quote::text(recorded_label(promoted)),
+        promoted = quote::text(promoted),
         fence = quote::text(cut(fence, TEXT_BYTES)),
     )
 }
@@ -302,7 +299,7 @@ pub fn undo_statement(row: &UndoRow) -> String {
          {})",
         quote::text(cut(&row.run_id, 40)),
         row.seq,
-        quote::text(recorded_label(&row.green)),
+        quote::text(&row.green),
         quote::text(row.side.as_str()),
         quote::text(cut(&row.what, TEXT_BYTES)),
         quote::text(cut(&row.statement, 1_000_000)),
@@ -324,7 +321,7 @@ pub fn undone_statement(run_id: &str, seq: u32) -> String {
 pub fn hand_over_statement(row: &UndoRow, green: &str) -> String {
     format!(
         "UPDATE bleen.undo SET green = {} WHERE run_id = {} AND seq = {}",
-        quote::text(recorded_label(green)),
+        quote::text(green),
         quote::text(&row.run_id),
         row.seq
     )
@@ -347,7 +344,7 @@ pub async fn open_undos(
     budget: Duration,
 ) -> Result<Option<Vec<UndoRow>>, ServerError> {
     let of_green = green.map_or_else(String::new, |green| {
-        format!(" AND green = {}", quote::text(recorded_label(green)))
+        format!(" AND green = {}", quote::text(green))
     });
     // Run ids begin with the time of the run.
     let sql = format!(
@@ -398,7 +395,7 @@ const UNKNOWN_COLUMN: u16 = 1054;
 
 /// Says what mends a schema of the earlier form: only a person knows which green the changes in it were made for.
 fn earlier_form(error: ServerError, green: Option<&str>) -> ServerError {
-    let label = quote::text(recorded_label(green.unwrap_or("<which server green is>")));
+    let label = quote::text(green.unwrap_or("<which server green is>"));
     ServerError {
         cause: Cause::Refused {
             code: UNKNOWN_COLUMN,
@@ -412,19 +409,9 @@ fn earlier_form(error: ServerError, green: Option<&str>) -> ServerError {
     }
 }
 
-/// A server's label as it stands in the record.
-#[must_use]
-pub fn recorded_label(label: &str) -> &str {
-    cut(label, LABEL_BYTES)
-}
-
 /// Cuts a text to at most `bytes` bytes, between characters.
 fn cut(text: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]

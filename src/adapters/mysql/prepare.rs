@@ -56,8 +56,6 @@ pub struct Request {
     pub told_start: Option<FilePosition>,
     /// Time from one heartbeat to the next.
     pub heartbeat: Duration,
-    /// The number of applier workers to raise green to when it is relaxed; `None` leaves it.
-    pub relaxed_workers: Option<u32>,
 }
 
 /// Hears of every change before it is made, and of every undo that was run. An error keeps the change from being made.
@@ -427,9 +425,8 @@ impl Preparing for Preparation {
     }
 
     async fn plan_relaxed(&mut self) -> Result<Vec<Change>, Failure> {
-        let workers = self.request.relaxed_workers;
         let green = self.on(Side::Green).await.map_err(said)?;
-        relax::plan(&mut green.session, &green.caps, workers, READ)
+        relax::plan(&mut green.session, &green.caps, READ)
             .await
             .map_err(said)
     }

@@ -11,7 +11,6 @@ use super::error::ServerError;
 use super::own_schema::{self, UndoRow};
 use super::session::{Purpose, Session};
 use super::settings::{self, Settings};
-use super::sql;
 use super::switch::Server;
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::{RunId, Side};
@@ -101,26 +100,16 @@ pub async fn put_back(
 
 /// Plans the relaxed settings of green. In memory only: a restarted green is durable again.
 ///
-/// With `workers`, the number of applier workers is raised to it where it is lower; that stops the applier for a
-/// moment, so it is for the time of catching up and never for the hold.
-///
 /// # Errors
 /// Any [`super::error::Cause`].
 pub async fn plan(
     green: &mut Session,
     caps: &Capabilities,
-    workers: Option<u32>,
     budget: Duration,
 ) -> Result<Vec<Change>, ServerError> {
-    let workers_name = sql::parallel_workers(caps);
-    let mut names: Vec<&str> = RELAXED.iter().map(|(name, _)| *name).collect();
-    names.push(workers_name);
+    let names: Vec<&str> = RELAXED.iter().map(|(name, _)| *name).collect();
     let before = settings::read(green, caps, &names, budget).await?;
-    let mut changes: Vec<Change> = relaxed(&before).into_iter().collect();
-    if let Some(change) = workers.and_then(|n| more_workers(caps, &before, n)) {
-        changes.push(change);
-    }
-    Ok(changes)
+    Ok(relaxed(&before).into_iter().collect())
 }
 
 /// One statement for all of them; `None` if nothing is stricter than relaxed.
@@ -150,32 +139,9 @@ fn relaxed(before: &Settings) -> Option<Change> {
     })
 }
 
-fn more_workers(caps: &Capabilities, before: &Settings, workers: u32) -> Option<Change> {
-    let name = sql::parallel_workers(caps);
-    let was: u32 = before.value(name)?.parse().ok()?;
-    if was >= workers {
-        return None;
-    }
-    let around = |set: String| {
-        vec![
-            sql::stop_applier(caps).to_owned(),
-            set,
-            sql::start_applier(caps).to_owned(),
-        ]
-    };
-    Some(Change {
-        side: Side::Green,
-        what: format!("apply with {workers} workers instead of {was}"),
-        sql: around(format!("SET GLOBAL {name} = {workers}")).join("; "),
-        masked: false,
-        undo: around(format!("SET GLOBAL {name} = {was}")),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::capabilities::tests::known;
 
     #[test]
     fn only_what_is_stricter_is_changed_and_put_back() {
@@ -197,18 +163,5 @@ mod tests {
             None,
         );
         assert_eq!(relaxed(&loose), None);
-    }
-
-    #[test]
-    fn workers_are_only_raised() {
-        let caps = known("mariadb-11.8");
-        let four = Settings::of(&[("slave_parallel_threads", "4")], None);
-        assert_eq!(more_workers(&caps, &four, 4), None);
-        let change = more_workers(&caps, &four, 8).unwrap();
-        assert_eq!(
-            change.sql,
-            "STOP REPLICA SQL_THREAD; SET GLOBAL slave_parallel_threads = 8; START REPLICA SQL_THREAD"
-        );
-        assert_eq!(change.undo[1], "SET GLOBAL slave_parallel_threads = 4");
     }
 }

@@ -4,7 +4,6 @@
 
 use crate::domain::capabilities::{Capabilities, GtidWait, ProcessList, StatementLimit, Words};
 use crate::domain::position::{FilePosition, Position};
-use crate::domain::server::Family;
 
 use super::quote;
 
@@ -86,16 +85,6 @@ pub fn skip_replica_start(caps: &Capabilities) -> &'static str {
     match caps.replica_variables {
         Words::New => "skip_replica_start",
         Words::Old => "skip_slave_start",
-    }
-}
-
-/// The variable with the number of applier workers.
-#[must_use]
-pub fn parallel_workers(caps: &Capabilities) -> &'static str {
-    match (caps.family(), caps.replica_variables) {
-        (Family::MariaDb, _) => "slave_parallel_threads",
-        (_, Words::New) => "replica_parallel_workers",
-        (_, Words::Old) => "slave_parallel_workers",
     }
 }
 

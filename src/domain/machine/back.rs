@@ -70,6 +70,7 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
                 own,
                 blue_sealed,
                 has_all,
+                forgot,
             },
         ) => {
             if let Some(sealed) = blue_sealed {
@@ -81,6 +82,7 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
                 own: own.as_deref(),
                 blue_sealed: *blue_sealed,
                 has_all: *has_all,
+                forgot: *forgot,
             };
             return green_read(state, &green);
         }
@@ -122,7 +124,15 @@ struct Green<'a> {
     own: Option<&'a str>,
     blue_sealed: Option<bool>,
     has_all: Option<bool>,
+    forgot: bool,
 }
+
+/// What a person is told who has to find out whether green was promoted.
+const MAY_HAVE_BEEN_OPEN: &str = "whether green was promoted is not known: it is read-only, without this run's epoch row \
+     and without a write of its own, but it has restarted since the run began, and does not remember over a restart that \
+     it was opened. The journal of the machine where the run was begun may know: `bleen resume` there. Else look where \
+     the applications are pointed: at blue, then go on by hand with step 3a; at green, then with 3b. No write is lost by \
+     either";
 
 /// Decides who serves.
 fn green_read(state: &mut State, green: &Green<'_>) -> Option<Command> {
@@ -133,6 +143,18 @@ fn green_read(state: &mut State, green: &Green<'_>) -> Option<Command> {
         ..*green
     };
     let detail = match &seen {
+        // A run of its own may still give up: it knows that it pointed no traffic at green. A resumed one does not, and
+        // to open blue, or to call it rolled back, could leave the applications at a green that refuses them. No write
+        // is at stake, only whom to serve from; so both stay shut until somebody has looked.
+        Green {
+            shut: true,
+            epoch: false,
+            own: None,
+            forgot: true,
+            ..
+        } if state.resumed => {
+            return ambiguous(state, WhyKind::CannotSee, MAY_HAVE_BEEN_OPEN.to_owned());
+        }
         Green {
             shut: true,
             epoch: false,
@@ -274,7 +296,7 @@ mod tests {
     use crate::domain::outcome::Why;
 
     /// The command that follows when a run is taken over whose green is read-only, without its epoch row or a write.
-    fn after_reading_green(known_promoted: bool, blue_sealed: bool) -> Option<Command> {
+    fn after_reading_green(known_promoted: bool, blue_sealed: bool, forgot: bool) -> Option<Command> {
         let spec = Spec {
             hold: HoldKind::Lock,
             reprove: false,
@@ -296,6 +318,7 @@ mod tests {
             own: None,
             blue_sealed: Some(blue_sealed),
             has_all: Some(true),
+            forgot,
         };
         let (state, command) = next(&state, &Event::Answered(state.number, Answer::Seen(shut)));
         assert_eq!(
@@ -307,9 +330,17 @@ mod tests {
 
     #[test]
     fn a_green_that_is_known_to_have_been_promoted_is_never_passed_over() {
-        assert_eq!(after_reading_green(false, true), Some(Command::Unseal));
-        assert_eq!(after_reading_green(true, true), Some(Command::Reseal));
+        assert_eq!(after_reading_green(false, true, false), Some(Command::Unseal));
+        assert_eq!(after_reading_green(true, true, false), Some(Command::Reseal));
         // Both may hold writes that the other lacks.
-        assert_eq!(after_reading_green(true, false), None);
+        assert_eq!(after_reading_green(true, false, false), None);
+    }
+
+    #[test]
+    fn a_green_that_may_have_forgotten_its_promote_is_never_said_to_be_rolled_back() {
+        assert_eq!(after_reading_green(false, true, true), None);
+        assert_eq!(after_reading_green(false, false, true), None);
+        // The journal knows what green forgot.
+        assert_eq!(after_reading_green(true, true, true), Some(Command::Reseal));
     }
 }

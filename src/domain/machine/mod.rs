@@ -384,6 +384,11 @@ pub enum Seen {
         blue_sealed: Option<bool>,
         /// Green executed everything that blue had executed once its flags were read. `None` as above.
         has_all: Option<bool>,
+        /// That green is read-only, without the run's epoch row and without a write, does not show that it was never
+        /// open: it restarted since the run began, a restart shuts it, and nothing on blue rules out that promote was
+        /// sent.
+        #[serde(default)]
+        forgot: bool,
     },
     /// Answer of the commands after promote: what of it is left to do.
     Left(Vec<Debt>),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sessions::end_session;
+use super::sessions::end_on_blue;
 use super::{Inner, hold, looks, promote, quiet};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::{Cause, ServerError};
@@ -72,11 +72,7 @@ async fn end_privileged(inner: &Inner, terms: Terms) -> Vec<Debt> {
     };
     let mut left = Vec::new();
     for (number, _) in sessions {
-        let ended = match inner.control(Side::Blue, terms.budget).await {
-            Ok(mut blue) => end_session(&mut blue, &inner.settings.blue, number, terms.budget).await,
-            Err(e) => Err(e),
-        };
-        match ended {
+        match end_on_blue(inner, number, terms.budget).await {
             Ok(()) => tracing::warn!(number, "ended a session on blue that writes through read-only"),
             Err(e) => left.push(owe(format!(
                 "session {number} on blue writes through read-only and could not be ended: {e}"

@@ -186,6 +186,25 @@ impl Hands<'_> {
                 "1: green was promoted. 0 proves nothing",
             ),
         ];
+        if !caps.can_persist() {
+            let begun = self.facts.map_or_else(
+                || "what bleen.runs.facts says as `started`".to_owned(),
+                |facts| facts.started.1.to_string(),
+            );
+            statements.push(on(
+                Side::Green,
+                "SHOW GLOBAL STATUS LIKE 'Uptime'",
+                "seconds since its start; put it into the next one",
+            ));
+            statements.push(on(
+                Side::Green,
+                "SELECT UNIX_TIMESTAMP() - <Uptime>",
+                format!(
+                    "more than two seconds later than {begun}: green restarted since the run began, and that it is \
+                     read-only does not show that it was not open. Then look where the applications are pointed"
+                ),
+            ));
+        }
         let before = self.facts.map_or_else(
             || "what bleen.runs.facts says as `green_own`".to_owned(),
             |facts| format!("`{}`", facts.green_own),
@@ -227,7 +246,7 @@ impl Hands<'_> {
         HandStep {
             step: "2",
             what: "read green. Green read-only, no epoch row, and nothing executed that blue has not, all of it certain: \
-                   3a. Green open, or an epoch row, or something of its own: 3b. Cannot be read: leave both shut"
+                   3a (if it may have been open and forgotten it: 3a or 3b, as the applications are pointed). Green open, or an epoch row, or something of its own: 3b. Cannot be read: leave both shut"
                 .to_owned(),
             statements,
         }

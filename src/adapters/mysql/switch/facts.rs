@@ -130,35 +130,6 @@ async fn label(session: &mut Session, server: &Server, budget: Duration) -> Resu
     Ok(identity.label())
 }
 
-/// Refuses a session that leads to another server than the run was begun on: a name or a virtual address may have been
-/// moved since, and an undo there would open a replica.
-///
-/// # Errors
-/// It does; or the server cannot be asked.
-pub(super) async fn see_same_server(
-    session: &mut Session,
-    server: &Server,
-    label_before: &str,
-    budget: Duration,
-) -> Result<(), ServerError> {
-    let now = label(session, server, budget).await?;
-    if now == label_before {
-        return Ok(());
-    }
-    Err(ServerError {
-        side: server.target.side,
-        server: server.target.address.to_string(),
-        doing: "see the server that the run was begun on".to_owned(),
-        cause: Cause::Refused {
-            code: 0,
-            message: format!(
-                "another server answers there now: `{now}`, and the run was begun on `{label_before}`; nothing is \
-                 changed on it. Let the address lead to that server again, then `bleen resume`"
-            ),
-        },
-    })
-}
-
 /// When a server was started, in seconds since 1970. Its clock and its uptime are not read at one instant, and a stall
 /// in between must not look like a restart.
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +138,17 @@ pub(super) struct Started {
     pub earliest: i64,
     /// Not after this.
     pub latest: i64,
+}
+
+/// Both of a server's clocks tell whole seconds.
+const RESTART_SLACK_SECONDS: i64 = 2;
+
+impl Started {
+    /// Whether the server has restarted since it was read to have been started at `before`. Only a start that is certainly
+    /// later counts.
+    pub fn is_after(self, before: i64) -> bool {
+        self.earliest - before > RESTART_SLACK_SECONDS
+    }
 }
 
 pub(super) async fn started(session: &mut Session, budget: Duration) -> Result<Started, ServerError> {

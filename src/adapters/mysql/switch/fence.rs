@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Row;
 
-use super::sessions::end_session;
+use super::sessions::end_on_blue;
 use super::stands::{self, Stands};
 use super::{Inner, done, guard, hold, looks, lost, quiet, refused, seal};
 use crate::adapters::mysql::binlog_read;
@@ -32,11 +32,9 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         if !inner.settings.end_privileged && !others.is_empty() {
             return refused(WhyKind::Refused, looks::privileged_text(&others));
         }
-        let mut session = inner.control(Side::Blue, terms.budget).await?;
         for (number, _) in std::mem::take(&mut blue.privileged) {
-            end_session(&mut session, &inner.settings.blue, number, terms.budget).await?;
+            end_on_blue(inner, number, terms.budget).await?;
         }
-        drop(session);
         // What they had written before they were gone belongs to the fence.
         blue = blue_stands(inner, terms).await?;
         if !blue.privileged.is_empty() {

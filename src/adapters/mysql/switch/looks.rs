@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Row;
 
-use super::sessions::end_session;
+use super::sessions::end_on_blue;
 use super::{Inner, Settings, fence, guard, hold, quiet};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::{columns, sql};
@@ -104,8 +104,7 @@ async fn right_before_the_hold(inner: &Inner, terms: Terms) -> Result<Option<Str
     }
     // A `watch` beside the run uses bleen's own account, as no application does: it opens other sessions.
     for (number, _) in sessions.iter().filter(|(number, _)| !others.contains(number)) {
-        let mut blue = inner.control(Side::Blue, terms.budget).await?;
-        end_session(&mut blue, &inner.settings.blue, *number, terms.budget).await?;
+        end_on_blue(inner, *number, terms.budget).await?;
     }
     let seen = locks_on_green(inner, terms).await?;
     *inner.green_seen_free.lock().await = seen.is_none().then(Instant::now);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::sessions::end_session;
-use super::{Inner, answer, done, green_wrote, hold, lost, refused, seal};
+use super::{Inner, answer, done, facts, green_wrote, hold, lost, refused, seal};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::position_read::{self, Role};
@@ -90,6 +90,7 @@ fn green(read_only: bool, epoch: bool) -> Answer {
         own: None,
         blue_sealed: None,
         has_all: None,
+        forgot: false,
     })
 }
 
@@ -139,13 +140,49 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     } else {
         None
     };
+    let forgot = open == 0 && !epoch && own.is_none() && may_have_forgotten(inner, terms.budget).await?;
     Ok(Answer::Seen(Seen::Green {
         read_only: open == 0,
         epoch,
         own,
         blue_sealed,
         has_all,
+        forgot,
     }))
+}
+
+/// Whether green may have been promoted and not know it any more: where read-only cannot be persisted, a restart brings
+/// it back as its option file says. Only a restart that cannot be ruled out counts, and only if promote may have been
+/// sent.
+async fn may_have_forgotten(inner: &Inner, budget: Duration) -> Result<bool, ServerError> {
+    if inner.settings.green.caps.can_persist() {
+        return Ok(false);
+    }
+    let begun = inner.facts().started;
+    let mut green = inner.control(Side::Green, budget).await?;
+    if !facts::started(&mut green, budget).await?.is_after(begun.1) {
+        return Ok(false);
+    }
+    drop(green);
+    // A blue that cannot be asked rules nothing out.
+    Ok(!promote_is_ruled_out(inner, begun.0, budget)
+        .await
+        .unwrap_or(false))
+}
+
+/// Whether blue shows that promote was never sent. It comes after the end of the guard, and only under the seal: so not
+/// while the guard is there, nor if blue accepts writes and has not restarted.
+async fn promote_is_ruled_out(inner: &Inner, begun: i64, budget: Duration) -> Result<bool, ServerError> {
+    let sealed = seal::sealed_expression(&inner.settings.blue.caps);
+    let question = format!("SELECT {sealed}, IS_USED_LOCK('{}')", own_schema::GUARD_LOCK);
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    let (sealed, guard): (i64, Option<u64>) = blue
+        .one("see whether promote can have been sent", &question, budget)
+        .await?;
+    if guard.is_some() {
+        return Ok(true);
+    }
+    Ok(sealed == 0 && !facts::started(&mut blue, budget).await?.is_after(begun))
 }
 
 /// Whether blue is sealed, then what it has executed: in this order, so that a sealed blue's position is its last.

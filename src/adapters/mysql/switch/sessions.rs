@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Facts, Inner, OpenError, Server, Settings, facts};
+use super::{Facts, Inner, OpenError, Server, Settings};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
 use crate::adapters::mysql::session::{Purpose, Session};
@@ -109,8 +109,9 @@ pub(super) async fn open(
         },
         other => other,
     }?;
-    // A name may have been moved since the gates were asked.
-    identity::expect(&mut session, server, budget).await?;
+    if let Some(label) = &server.label {
+        identity::expect(&mut session, server, label, budget).await?;
+    }
     Ok(session)
 }
 
@@ -233,7 +234,7 @@ async fn control(
 ) -> Result<Control, OpenError> {
     let mut session = open(server, run, "control", budget).await?;
     if let Some(facts) = earlier {
-        facts::see_same_server(&mut session, server, facts.label(server.target.side), budget).await?;
+        identity::expect(&mut session, server, facts.label(server.target.side), budget).await?;
     }
     let lock = take_lock(server, &mut session, run, earlier.is_some(), budget).await?;
     Ok(Control {
@@ -416,6 +417,12 @@ pub(super) async fn end_session(
     }
 }
 
+/// As [`end_session`], of a session on blue.
+pub(super) async fn end_on_blue(inner: &Inner, number: u64, budget: Duration) -> Result<(), ServerError> {
+    let mut blue = inner.control(Side::Blue, budget).await?;
+    end_session(&mut blue, &inner.settings.blue, number, budget).await
+}
+
 impl Inner {
     /// Sees, by asking the server now, that the run lock is still this run's: a bleen that was frozen may have been
     /// overtaken since its last statement.
@@ -459,7 +466,7 @@ impl Inner {
         if session.is_spent() {
             let mut opened = open(server, &self.settings.run, "control", budget).await?;
             let before = self.facts().label(side).to_owned();
-            facts::see_same_server(&mut opened, server, &before, budget).await?;
+            identity::expect(&mut opened, server, &before, budget).await?;
             self.end_what_was_lost(side, &mut opened, session.id(), budget)
                 .await?;
             fresh = Some(opened);

@@ -31,8 +31,9 @@ pub(super) async fn end_earlier_sessions(inner: &Inner, terms: Terms) -> Result<
         let mut session = inner.control(side, terms.budget).await?;
         // A server that restarted has none of them left, and others may bear their numbers now. Only a start that is
         // certainly later counts: else a session of the run would be left, and could promote after blue is opened.
-        let now = facts::started(&mut session, terms.budget).await?;
-        let restarted = now.earliest - started > RESTART_SLACK_SECONDS;
+        let restarted = facts::started(&mut session, terms.budget)
+            .await?
+            .is_after(started);
         let guard = match side {
             Side::Blue => {
                 session
@@ -76,6 +77,3 @@ async fn marked(
         .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
-
-/// Both of a server's clocks tell whole seconds.
-const RESTART_SLACK_SECONDS: i64 = 2;
