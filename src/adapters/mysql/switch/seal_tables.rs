@@ -32,10 +32,10 @@ pub(super) enum Sent {
     InTheWay(String),
 }
 
-/// Whether the server keeps named locks and table locks in one graph, as MySQL does from 5.7 on; in 5.6, which has not
-/// these either, a second named lock would moreover cost the session its first one. MariaDB does not need it.
+/// Whether the server keeps named locks and table locks in one graph, as MySQL does since a session may have several named
+/// ones, and lets its locks be seen. MariaDB does not need it.
 pub(super) fn by_deadlock(caps: &Capabilities) -> bool {
-    caps.family() == Family::MySql && caps.super_read_only && caps.metadata_locks
+    caps.family() == Family::MySql && caps.several_named_locks() && caps.metadata_locks
 }
 
 /// Statements that wait for more than a write's lock on a table; then the named lock, on the session that will seal.
