@@ -38,10 +38,12 @@ async fn missed(scene: &Scene, way: &str) {
         assert!(refused > 0, "nobody was refused");
     } else {
         assert_eq!(refused, 0, "{:?}", report.log.refusals);
-        let longest = report.whole().longest_write;
+        // The server itself ends the hold no sooner than the deadline. A writer begins something every 40 ms, so the first
+        // to be held is held for nearly all of it.
+        let (seen, nearly) = (report.whole(), scene.plan().deadline * 9 / 10);
         assert!(
-            longest >= scene.plan().deadline / 2,
-            "nobody was held: {longest:?}"
+            seen.longest_write >= nearly && seen.longest_gap >= nearly,
+            "nobody was held: {seen:?}"
         );
     }
     assert!(
@@ -54,7 +56,11 @@ async fn missed(scene: &Scene, way: &str) {
 async fn switched(scene: &Scene, way: &str) {
     let case = format!("a switch with hold {way}");
     let watch = scene.watch().await;
-    let ended = holding(scene, way, 10).switch("").end(SOON).await;
+    // Long enough for every writer to wait when the seal comes.
+    let run = holding(scene, way, 10)
+        .switch_to("fence.after=pause:300", "fence")
+        .await;
+    let ended = run.end(SOON).await;
     ended.expect("switched", 0);
     let said = ended.told();
     assert!(said.contains(&format!("hold: {way}")), "{said}");
@@ -64,20 +70,42 @@ async fn switched(scene: &Scene, way: &str) {
         "{:?}",
         report.log.lost_connections
     );
+    assert!(report.log.in_doubt.is_empty(), "{:?}", report.log.in_doubt);
+    assert!(
+        !report.log.refusals.is_empty() && report.most_refusals_on_a_connection() == 1,
+        "{:?}",
+        report.log.refusals
+    );
+    if way == "tables" {
+        // The load has no transaction that reads first, so none had to be rolled back for the seal.
+        assert!(report.log.errors.is_empty(), "{:?}", report.log.errors);
+    }
 }
 
-/// On MySQL a writer that waits for a table's lock has the global one in its mode already, and keeps blue from being made
-/// read-only: under load such a switch is given up, and costs the writers a pause and nothing else.
+/// On MySQL a table change that waits for a table's lock keeps blue from being made read-only: such a switch is given up,
+/// says who it was, and costs the writers a pause and nothing else.
 async fn gives_up(scene: &Scene) {
     let watch = scene.watch().await;
     let run = holding(scene, "tables", 1)
-        .switch_to("fence.after=pause:300", "fence")
+        .switch_to("fence.after=pause:500", "fence")
         .await;
-    let ended = run.end(SOON).await;
+    let altering = scene
+        .pair
+        .blue
+        .run(&["ALTER TABLE shop.notes ADD COLUMN more INT"]);
+    let (altered, ended) = tokio::join!(altering, run.end(SOON));
+    altered.unwrap();
     ended.expect("released", 3);
-    assert!(ended.why().contains("1205"), "{}", ended.why());
-    let report = scene.check("tables under load on MySQL", watch, Side::Blue).await;
+    let why = ended.why();
+    assert!(why.contains("ALTER TABLE shop.notes"), "{why}");
+    let case = "tables with a table change in the way of the seal";
+    let report = scene.check(case, watch, Side::Blue).await;
     assert!(report.log.refusals.is_empty(), "{:?}", report.log.refusals);
+    assert!(
+        report.log.lost_connections.is_empty(),
+        "{:?}",
+        report.log.lost_connections
+    );
 }
 
 async fn all(kind: Kind) {
@@ -86,9 +114,8 @@ async fn all(kind: Kind) {
         missed(&scene, way).await;
         if kind == Kind::MySql && way == "tables" {
             gives_up(&scene).await;
-        } else {
-            switched(&scene, way).await;
         }
+        switched(&scene, way).await;
     }
 }
 

@@ -113,20 +113,29 @@ async fn thawed_after_a_later_switch(scene: &Scene, at: &str) {
 }
 
 /// `FLUSH TABLES` by somebody on blue, where it does not wait for the hold itself.
-async fn flush(scene: &Scene, step: &str) {
-    let case = format!("FLUSH TABLES on blue after {step}");
-    let operator = once(scene);
+async fn flush(scene: &Scene, way: &str, step: &str) {
+    let case = format!("FLUSH TABLES on blue after {step} with hold {way}");
+    let operator = with(scene, &format!("  hold: {way}\n"));
     let watch = scene.watch().await;
     let run = operator.switch_to(&format!("{step}.after=pause:500"), step).await;
     let mut conn = scene.pair.blue.root().await.unwrap();
-    let flushed = tokio::time::timeout(Duration::from_millis(250), conn.query_drop("FLUSH TABLES")).await;
-    if flushed.is_err() {
-        let number = conn.id();
-        drop(conn);
-        let kill = format!("KILL CONNECTION {number}");
-        scene.pair.blue.run(&[kill]).await.unwrap();
-    }
-    let ended = run.end(SOON).await;
+    let number = conn.id();
+    let mut flush = conn.query_drop("FLUSH TABLES");
+    let flushed = tokio::time::timeout(Duration::from_millis(250), &mut flush).await;
+    let ended = if way == "tables" && flushed.is_err() {
+        // It waits for the locked tables: through seal and promote, until the release.
+        let (flush, ended) = tokio::join!(flush, run.end(SOON));
+        flush.unwrap();
+        ended
+    } else {
+        if flushed.is_err() {
+            drop(flush);
+            drop(conn);
+            let kill = format!("KILL CONNECTION {number}");
+            scene.pair.blue.run(&[kill]).await.unwrap();
+        }
+        run.end(SOON).await
+    };
     ended.expect("switched", 0);
     eprintln!("{:?} {case}: came through: {}", scene.kind, flushed.is_ok());
     scene.check(&case, watch, Side::Green).await;
@@ -283,7 +292,10 @@ async fn all(kind: Kind) {
     };
     let second = async {
         for step in ["hold", "fence", "seal"] {
-            flush(&Scene::new(kind).await, step).await;
+            flush(&Scene::new(kind).await, "lock", step).await;
+        }
+        for step in ["fence", "seal"] {
+            flush(&Scene::new(kind).await, "tables", step).await;
         }
         for at in ["seal.after", "hold.after", "disarm.after"] {
             thawed_after_a_later_switch(&Scene::new(kind).await, at).await;

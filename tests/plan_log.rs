@@ -91,6 +91,9 @@ fn without_comment(text: &str) -> &str {
 /// What changes nothing but the session that sends it.
 fn only_reads(statement: &str) -> bool {
     let upper = statement.to_ascii_uppercase();
+    if upper.contains(", GLOBAL ") || upper.contains(", PERSIST ") {
+        return false;
+    }
     [
         "SELECT",
         "SHOW",
@@ -155,7 +158,7 @@ async fn plan(operator: &Operator) -> Vec<Value> {
         .collect()
 }
 
-async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind) {
+async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind, hold: &str) {
     let pair = SandboxPair::start(blue, green, &PairOptions::default())
         .await
         .unwrap();
@@ -168,7 +171,7 @@ async fn the_plan_is_what_is_sent(blue: ServerKind, green: ServerKind) {
     pair.blue.run(&data).await.unwrap();
     // Accounts that write through read-only are locked, where there are any.
     let operator = Operator::of(&pair, |text| {
-        format!("{text}switch:\n  privileged_sessions: end\n")
+        format!("{text}switch:\n  hold: {hold}\n  privileged_sessions: end\n")
     });
     let mut planned = plan(&operator).await;
     planned.retain(|p| ["follow", "catch-up"].contains(&p["step"].as_str().unwrap()));
@@ -257,12 +260,17 @@ const REPEATED: [&str; 3] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_sends_what_the_plan_says() {
-    the_plan_is_what_is_sent(ServerKind::MySql97, ServerKind::MySql97).await;
+    the_plan_is_what_is_sent(ServerKind::MySql97, ServerKind::MySql97, "lock").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_sends_what_the_plan_says_with_table_locks() {
+    the_plan_is_what_is_sent(ServerKind::MySql97, ServerKind::MySql97, "tables").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_sends_what_the_plan_says() {
-    the_plan_is_what_is_sent(ServerKind::MariaDb1011, ServerKind::MariaDb118).await;
+    the_plan_is_what_is_sent(ServerKind::MariaDb1011, ServerKind::MariaDb118, "lock").await;
 }
 
 #[test]

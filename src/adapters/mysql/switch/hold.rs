@@ -155,10 +155,7 @@ pub(super) fn refuse(caps: &Capabilities, alive: &str, in_time: &str) -> String 
     } else {
         "read_only"
     };
-    format!(
-        "SET GLOBAL {flag} = IF({alive} AND {in_time}, 1, {})",
-        seal::IMPOSSIBLE
-    )
+    format!("SET GLOBAL {flag} = {}", seal::only_if(alive, in_time))
 }
 
 /// Every table of the application and of bleen, quoted.

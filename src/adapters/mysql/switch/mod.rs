@@ -19,6 +19,7 @@ mod promote;
 mod quiet;
 mod run_lock;
 mod seal;
+mod seal_tables;
 mod sessions;
 mod stands;
 mod takeover;
@@ -158,8 +159,8 @@ impl Settings {
         (lease + self.guard_margin.max(Self::LEAST_MARGIN)).as_secs_f64()
     }
 
-    /// The longest time the hold's or seal's statement may wait inside the server (`lock_wait_timeout`, whole
-    /// seconds) plus two seconds.
+    /// The longest time the hold's statement may wait inside the server (`lock_wait_timeout`, whole seconds) plus two
+    /// seconds; more than the two such waits of a statement of the seal.
     pub const LEAST_MARGIN: Duration = Duration::from_secs(LOCK_WAIT_SECONDS + 2);
 }
 

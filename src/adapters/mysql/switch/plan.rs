@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    Settings, after, clock, events, facts, fence, guard, hold, looks, promote, quiet, seal, sessions, stands,
+    Settings, after, clock, events, facts, fence, guard, hold, looks, promote, quiet, seal, seal_tables,
+    sessions, stands,
 };
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::{self, RunRow};
@@ -221,11 +222,19 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
         clock::in_time(LIMIT_ON_BLUE),
     );
     let caps = &settings.blue.caps;
-    let session = match settings.hold {
-        HoldKind::Tables => hold::lock_wait_setting(),
-        HoldKind::Lock | HoldKind::Refuse => hold::lease_of(settings.lease_seconds(settings.deadline)),
+    let lease = hold::lease_of(settings.lease_seconds(settings.deadline));
+    let statement = match settings.hold {
+        HoldKind::Tables => {
+            if seal_tables::by_deadlock(caps) {
+                let undo = seal_tables::GIVE_BACK.to_owned();
+                list.add(Step::Seal, Side::Blue, seal_tables::TAKE, Some(undo));
+                let undo = "none: what it waits for it gives back".to_owned();
+                list.add(Step::Seal, Side::Blue, seal_tables::wait(&lease), Some(undo));
+            }
+            seal_tables::statement(caps, &alive, &in_time)
+        }
+        HoldKind::Lock | HoldKind::Refuse => seal::statement(caps, &lease, &alive, &in_time),
     };
-    let statement = seal::statement(caps, &session, &alive, &in_time);
     list.add(Step::Seal, Side::Blue, statement, Some(unsealing(settings, seen)));
     let order = guard::order(caps, "<the guard's session>");
     list.add(Step::Disarm, Side::Blue, guard::disarming(settings, &order), None);

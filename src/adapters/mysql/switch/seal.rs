@@ -5,6 +5,7 @@ use std::time::Instant;
 use mysql_async::Row;
 
 use super::facts::Persisted;
+use super::seal_tables::{self, Sent};
 use super::{Inner, done, guard, hold, lost, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema;
@@ -43,7 +44,12 @@ fn flag(caps: &Capabilities) -> (&'static str, &'static str) {
 /// downtime.
 pub(super) fn statement(caps: &Capabilities, session: &str, alive: &str, in_time: &str) -> String {
     let (scope, flag) = flag(caps);
-    format!("SET {session}, {scope} {flag} = IF({alive} AND {in_time}, 1, {IMPOSSIBLE})")
+    format!("SET {session}, {scope} {flag} = {}", only_if(alive, in_time))
+}
+
+/// On while both conditions hold, else what no flag takes.
+pub(super) fn only_if(alive: &str, in_time: &str) -> String {
+    format!("IF({alive} AND {in_time}, 1, {IMPOSSIBLE})")
 }
 
 /// A value that no server takes for a read-only flag: 1231, and the whole SET changes nothing (tried on MySQL 5.6 and
@@ -56,6 +62,9 @@ pub(super) fn condition_failed(error: &ServerError) -> bool {
     error.code() == Some(1231)
 }
 
+/// What an error of the seal says was being done.
+pub(super) const DOING: &str = "seal blue";
+
 /// Seals only if the guard is alive and the deadline has not passed, both as the server itself sees them in the same
 /// statement; else it leaves the flag as it is.
 pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
@@ -66,21 +75,18 @@ pub(super) async fn seal(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
         |d: Instant| inner.clocks.in_time(Side::Blue, d),
     );
     let sent = match inner.settings.hold {
-        // 1192: a session that has locked tables cannot set read-only. The control session does, and whether the hold
-        // lasted is seen by the position, which the disarm reads again.
-        HoldKind::Tables => {
-            let mut blue = inner.control(Side::Blue, terms.budget).await?;
-            // The writers that wait for the tables may hold what read-only needs: bounded, so that it cannot come late.
-            let statement = statement(caps, &hold::lock_wait_setting(), &alive, &in_time);
-            blue.run("seal blue", &statement, terms.budget).await
-        }
+        // Whether the hold lasted is seen by the position, which the disarm reads again.
+        HoldKind::Tables => match seal_tables::send(inner, terms, &alive, &in_time).await {
+            Ok(Sent::InTheWay(text)) => return refused(WhyKind::Refused, text),
+            other => other.map(drop),
+        },
         HoldKind::Lock | HoldKind::Refuse => {
             let mut slot = inner.sessions.hold.lock().await;
             let Some(session) = slot.as_mut() else {
-                return Err(lost(Side::Blue, "seal blue", "the holding session is gone"));
+                return Err(lost(Side::Blue, DOING, "the holding session is gone"));
             };
             let statement = statement(caps, &hold::lease_setting(inner, terms), &alive, &in_time);
-            session.run("seal blue", &statement, terms.budget).await
+            session.run(DOING, &statement, terms.budget).await
         }
     };
     match sent {
