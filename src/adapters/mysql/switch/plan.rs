@@ -186,9 +186,11 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
     );
     let undo = format!("{undo}; {}", sessions::end_statement("<the holding session>"));
     if looks::closes_own_tables(settings) {
-        list.add(Step::Hold, Side::Blue, looks::CLOSE_OWN_TABLES, None);
+        let undo = "none: the server opens them when they are wanted".to_owned();
+        list.add(Step::Hold, Side::Blue, looks::CLOSE_OWN_TABLES, Some(undo));
     }
-    list.add(Step::Hold, Side::Blue, hold::before(&lease), None);
+    let end = "none: it ends with the session".to_owned();
+    list.add(Step::Hold, Side::Blue, hold::before(&lease), Some(end));
     let hold = statement;
     let position = stands::question_of(settings);
     if looks::before_the_hold_is_enough(settings) {
