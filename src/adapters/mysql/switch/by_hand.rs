@@ -187,21 +187,25 @@ impl Hands<'_> {
             ),
         ];
         if !caps.can_persist() {
-            let begun = self.facts.map_or_else(
-                || "what bleen.runs.facts says as `started`".to_owned(),
-                |facts| facts.started.1.to_string(),
-            );
+            let before = match self.facts {
+                Some(facts) => {
+                    let seconds = format!("SELECT UNIX_TIMESTAMP() - {}", facts.started.1);
+                    statements.push(on(
+                        Side::Green,
+                        seconds,
+                        "seconds since the start that the run knew of",
+                    ));
+                    "the seconds before it"
+                }
+                None => "the time since the run began",
+            };
             statements.push(on(
                 Side::Green,
                 "SHOW GLOBAL STATUS LIKE 'Uptime'",
-                "seconds since its start; put it into the next one",
-            ));
-            statements.push(on(
-                Side::Green,
-                "SELECT UNIX_TIMESTAMP() - <Uptime>",
                 format!(
-                    "more than two seconds later than {begun}: green restarted since the run began, and that it is \
-                     read-only does not show that it was not open. Then look where the applications are pointed"
+                    "seconds since green's start. If they are fewer than {before}, by more than two, green restarted \
+                     since the run began, and that it is read-only does not show that it was not open. Then look where \
+                     the applications are pointed"
                 ),
             ));
         }
