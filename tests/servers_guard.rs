@@ -12,7 +12,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bleen::adapters::mysql::lag::{LagMeter, Setup};
-use bleen::adapters::mysql::own_schema::{DISARM_LOCK, FIND_GUARD, guard_call, writable_statement};
+use bleen::adapters::mysql::own_schema::{FIND_GUARD, disarm_lock, guard_call, writable_statement};
 use bleen::adapters::mysql::position_read::written_file;
 use bleen::adapters::mysql::session::Session;
 use bleen::adapters::mysql::sql;
@@ -85,6 +85,7 @@ async fn guards(kind: ServerKind) {
         look.run("shut", shut, BUDGET).await.unwrap();
         let mut guard = session(&pair, Side::Blue).await;
         let mut disarmer = session(&pair, Side::Blue).await;
+        let lock = disarm_lock(disarmer.id());
         let call = guard_call(
             &blue.caps,
             seconds,
@@ -109,16 +110,16 @@ async fn guards(kind: ServerKind) {
                 look.run("end", &format!("{end} {id}"), BUDGET).await.unwrap();
             }
             "KILL QUERY beside a stranger's lock" => {
-                let order = format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {id}, 0)");
+                let order = format!("KILL QUERY IF(GET_LOCK('{lock}', 0) = 1, {id}, 0)");
                 second.batch("end", &order, BUDGET).await.unwrap();
             }
             "KILL QUERY by the disarmer" => {
-                let order = format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {id}, 0)");
+                let order = format!("KILL QUERY IF(GET_LOCK('{lock}', 0) = 1, {id}, 0)");
                 disarmer.batch("end", &order, BUDGET).await.unwrap();
             }
             "time while it is disarmed" => {
-                let lock = format!("DO GET_LOCK('{DISARM_LOCK}', 0)");
-                disarmer.run("lock", &lock, BUDGET).await.unwrap();
+                let order = format!("DO GET_LOCK('{lock}', 0)");
+                disarmer.run("lock", &order, BUDGET).await.unwrap();
             }
             _ => {}
         }

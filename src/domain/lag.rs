@@ -68,9 +68,7 @@ impl Heartbeats {
             (None, None) => None,
         }
     }
-}
 
-impl Heartbeats {
     /// Whether green has shown a heartbeat that was written since the measuring began. Until then nothing is known of
     /// what it had behind it before, and [`Heartbeats::lag`] is only the least that it can be.
     #[must_use]

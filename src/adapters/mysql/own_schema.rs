@@ -12,7 +12,7 @@
 //!   [`FIND_GUARD`] finds its session from anywhere. (While a procedure runs, the process list shows the statement
 //!   inside, not the CALL with bleen's comment.)
 //! - Measured: fires 4 to 15 ms after its time; within 5 s when its client died (4.4 s after `kill -9`); at once
-//!   (under 60 ms) after `KILL QUERY`, unless the session that it was told of holds [`DISARM_LOCK`]; never after
+//!   (under 60 ms) after `KILL QUERY`, unless the session that it was told of holds its [`disarm_lock`]; never after
 //!   `KILL CONNECTION`. A global `max_statement_time` does not end it
 //!   when it is called as [`guard_call`] says.
 
@@ -31,8 +31,11 @@ pub const SCHEMA: &str = "bleen";
 /// The named lock that a running guard holds. At most one per server.
 pub const GUARD_LOCK: &str = "bleen.guard";
 
-/// The named lock by whose holder the guard sees, when it wakes, that it is not to open anything.
-pub const DISARM_LOCK: &str = "bleen.disarm";
+/// The named lock by whose holder, the session `disarmer`, the guard sees when it wakes that it is not to open anything.
+/// Each session has a name of its own: one of an earlier attempt that the server still believes alive is in nobody's way.
+pub fn disarm_lock(disarmer: impl Display) -> String {
+    format!("bleen.disarm.{disarmer}")
+}
 
 /// The number of the guard's session on this server, NULL if none runs. Needs no right.
 pub const FIND_GUARD: &str = "SELECT IS_USED_LOCK('bleen.guard')";
@@ -89,7 +92,7 @@ pub fn create_statements() -> Vec<String> {
          SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'another guard of bleen is armed on this server'; \
          END IF; \
          DO /* bleen guard */ SLEEP(seconds); \
-         IF NOT (IS_USED_LOCK('bleen.disarm') <=> disarmer) THEN \
+         IF NOT (IS_USED_LOCK(CONCAT('bleen.disarm.', disarmer)) <=> disarmer) THEN \
          SET @bleen_guard = first_statement; \
          PREPARE bleen_guard FROM @bleen_guard; \
          EXECUTE bleen_guard; \
@@ -123,7 +126,7 @@ pub fn writable_statement(caps: &Capabilities) -> &'static str {
 }
 
 /// The statement that arms the guard: blocks for `seconds`, then runs `statements` one after the other (at most two),
-/// unless the session of the number `disarmer` holds [`DISARM_LOCK`] at that moment (0: nobody's).
+/// unless the session of the number `disarmer` holds its [`disarm_lock`] at that moment (0: nobody's).
 ///
 /// On MariaDB a global `max_statement_time` would make it fire early, hence the SET STATEMENT.
 #[must_use]

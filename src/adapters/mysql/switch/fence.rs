@@ -51,6 +51,8 @@ pub(super) async fn read(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     }))
 }
 
+const DOING: &str = "read the fence position";
+
 /// Blue under the hold, from one round trip.
 struct Blue {
     /// Sessions that write through read-only, each with its user. Those of bleen's own account, of a `watch` beside the
@@ -60,9 +62,28 @@ struct Blue {
     stands: Stands,
 }
 
+impl Blue {
+    /// From the result sets of a [`question`], without those of the sessions.
+    fn read(
+        inner: &Inner,
+        session: &Session,
+        privileged: Vec<(u64, String)>,
+        sets: &[Vec<Row>],
+    ) -> Result<Self, ServerError> {
+        let [prepared, stands @ ..] = sets else {
+            return Err(session.unexpected(DOING, "too few result sets"));
+        };
+        Ok(Self {
+            privileged,
+            prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
+            stands: stands::answer(inner, session, stands)?,
+        })
+    }
+}
+
 /// What is asked of blue under the hold, in one round trip; where nothing else is to be looked at first, in the one that
-/// takes the hold. The sessions come first: whatever they commit before they are
-/// seen is in the position that is read after them.
+/// takes the hold. The sessions come first: whatever they commit before they are seen is in the position that is read
+/// after them.
 pub(super) fn question(privileged_sessions: Option<&str>, position: &str) -> String {
     let first = privileged_sessions.map_or_else(String::new, |sessions| format!("{sessions}; "));
     format!("{first}XA RECOVER; {position}")
@@ -71,32 +92,22 @@ pub(super) fn question(privileged_sessions: Option<&str>, position: &str) -> Str
 /// What the batch that took the hold answered after it.
 async fn at_the_hold(inner: &Inner, sets: &[Vec<Row>]) -> Result<Blue, ServerError> {
     let slot = inner.sessions.hold.lock().await;
-    let doing = "read the fence position";
     let Some(session) = slot.as_ref() else {
-        return Err(lost(Side::Blue, doing, "the holding session is gone"));
+        return Err(lost(Side::Blue, DOING, "the holding session is gone"));
     };
-    let [prepared, stands @ ..] = sets else {
-        return Err(session.unexpected(doing, "too few result sets"));
-    };
-    Ok(Blue {
-        privileged: Vec::new(),
-        prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
-        stands: stands::answer(inner, session, stands)?,
-    })
+    Blue::read(inner, session, Vec::new(), sets)
 }
 
 async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
-    let doing = "read the fence position";
     let mut blue = inner.control(Side::Blue, terms.budget).await?;
-    let sessions = quiet::privileged_sessions(inner, blue.id())
-        .filter(|_| !looks::before_the_hold_is_enough(&inner.settings));
+    let sessions = quiet::privileged_sessions(inner, blue.id());
     let question = question(sessions.as_deref(), &stands::question(inner));
-    let sets = blue.batch(doing, &question, terms.budget).await?;
+    let sets = blue.batch(DOING, &question, terms.budget).await?;
     let (privileged, sets) = sets.split_at(usize::from(sessions.is_some()).min(sets.len()));
-    let [prepared, stands @ ..] = sets else {
-        return Err(blue.unexpected(doing, "too few result sets"));
-    };
-    let stands = stands::answer(inner, &blue, stands)?;
+    let privileged = privileged
+        .first()
+        .map_or_else(Vec::new, |rows| looks::sessions(rows));
+    let seen = Blue::read(inner, &blue, privileged, sets)?;
     if inner.settings.hold == HoldKind::Tables {
         // A table that came after the list was read is not locked; its writers are not held.
         let tables = hold::application_tables(&mut blue, terms.budget).await?;
@@ -107,13 +118,7 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
             ));
         }
     }
-    Ok(Blue {
-        privileged: privileged
-            .first()
-            .map_or_else(Vec::new, |rows| looks::sessions(rows)),
-        prepared_xa: u32::try_from(prepared.len()).unwrap_or(u32::MAX),
-        stands,
-    })
+    Ok(seen)
 }
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {

@@ -10,7 +10,7 @@ use super::sessions::{end_session, end_statement};
 use super::stands;
 use super::{Inner, Settings, done, lost, refused};
 use crate::adapters::mysql::error::{Cause, ServerError};
-use crate::adapters::mysql::own_schema::{self, DISARM_LOCK, FIND_GUARD, GUARD_LOCK};
+use crate::adapters::mysql::own_schema::{self, FIND_GUARD, GUARD_LOCK};
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
@@ -31,9 +31,10 @@ pub(super) fn call(settings: &Settings, disarmer: impl Display) -> String {
 /// makes it open blue. Without the lock nothing is killed (1094, there is no session 0). To end its session would do as
 /// well and takes the server a third longer (MySQL 9.7), under the hold; where a session has one named lock only, it is
 /// what is done.
-pub(super) fn order(caps: &Capabilities, guard: impl Display) -> String {
+pub(super) fn order(caps: &Capabilities, guard: impl Display, disarmer: impl Display) -> String {
     if caps.several_named_locks() {
-        format!("KILL QUERY IF(GET_LOCK('{DISARM_LOCK}', 0) = 1, {guard}, 0)")
+        let lock = own_schema::disarm_lock(disarmer);
+        format!("KILL QUERY IF(GET_LOCK('{lock}', 0) = 1, {guard}, 0)")
     } else {
         end_statement(guard)
     }
@@ -68,8 +69,7 @@ pub(super) async fn arm(inner: &Arc<Inner>, terms: Terms) -> Result<Answer, Serv
     let number = session.id();
     let seconds = inner.settings.guard_seconds();
     // While the guard sleeps its session is not idle; `wait_timeout` does not count.
-    let disarmer = inner.sessions.disarm.lock().await.as_ref().map_or(0, Session::id);
-    let call = call(&inner.settings, disarmer);
+    let call = call(&inner.settings, inner.disarmer().await);
     let patience = Duration::from_secs_f64(seconds) + budget;
     *inner.sessions.guard_id.lock().await = Some(number);
     let keeper = Arc::downgrade(inner);
@@ -144,7 +144,7 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
     let Some(number) = *inner.sessions.guard_id.lock().await else {
         return refused(WhyKind::Refused, "no guard was armed by this run");
     };
-    let order = order(&inner.settings.blue.caps, number);
+    let order = order(&inner.settings.blue.caps, number, inner.disarmer().await);
     let until = tokio::time::Instant::now() + terms.budget;
     let mut seen = sealed_at(inner, &disarming(&inner.settings, &order), terms.budget).await;
     loop {
@@ -160,6 +160,13 @@ pub(super) async fn disarm(inner: &Inner, terms: Terms) -> Result<Answer, Server
             Err(e) => return Err(e),
         }
         seen = see_sealed(inner, terms.budget).await;
+    }
+}
+
+impl Inner {
+    /// The number of the session that disarms; 0, which is nobody's, when it is gone.
+    async fn disarmer(&self) -> u64 {
+        self.sessions.disarm.lock().await.as_ref().map_or(0, Session::id)
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn take(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     if looks::before_the_hold_is_enough(&inner.settings) {
         question = format!("{question}; {}", fence::question(None, &stands::question(inner)));
     }
-    match bounded(inner, session, "take the hold", &question, terms).await? {
+    match bounded(inner, session, &question, terms).await? {
         Granted::No(answer) => Ok(answer),
         Granted::Yes(sets) => {
             inner.set_at_hold(sets);
@@ -77,12 +77,11 @@ enum Granted {
 async fn bounded(
     inner: &Inner,
     session: &mut Session,
-    doing: &str,
     question: &str,
     terms: Terms,
 ) -> Result<Granted, ServerError> {
     let number = session.id();
-    let mut granted = Box::pin(session.batch(doing, question, terms.budget));
+    let mut granted = Box::pin(session.batch("take the hold", question, terms.budget));
     let mut ended_selects = false;
     let blocked = |detail: String| Granted::No(Answer::Refused(WhyKind::HoldBlocked, detail));
     loop {

@@ -238,7 +238,7 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
         HoldKind::Lock | HoldKind::Refuse => seal::statement(caps, &lease, &alive, &in_time),
     };
     list.add(Step::Seal, Side::Blue, statement, Some(unsealing(settings, seen)));
-    let order = guard::order(caps, "<the guard's session>");
+    let order = guard::order(caps, "<the guard's session>", "<the disarming session>");
     list.add(Step::Disarm, Side::Blue, guard::disarming(settings, &order), None);
     let green = &settings.green.caps;
     let undo = "none: the point of no return; going back is a switch in the other direction".to_owned();
