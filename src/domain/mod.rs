@@ -16,6 +16,7 @@ pub mod lag;
 pub mod machine;
 pub mod outcome;
 pub mod position;
+pub mod proof;
 pub mod replication;
 pub mod server;
 pub mod step;

@@ -7,62 +7,21 @@
     reason = "the number of states is a figure, a trace is the finding"
 )]
 
+#[path = "../support/explore.rs"]
+mod explore;
 mod world;
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-
 use bleen::domain::machine::{HoldKind, Spec};
-use world::{Budget, Label, Plant, World};
+use explore::{Explored, explore};
+use world::{Budget, Plant, World};
 
 const LOCK: Spec = Spec {
     hold: HoldKind::Lock,
     reprove: false,
 };
 
-struct Explored {
-    states: usize,
-    broken: Option<(&'static str, Vec<String>)>,
-}
-
-/// Breadth first, so that a trace is as short as can be. States are remembered by a 128-bit fingerprint.
-fn explore(start: World, plant: Plant) -> Explored {
-    let (one, two) = (RandomState::new(), RandomState::new());
-    let mark = |w: &World| (one.hash_one(w), two.hash_one(w));
-    let mut came_from: HashMap<(u64, u64), ((u64, u64), Label)> = HashMap::new();
-    let first = mark(&start);
-    came_from.insert(first, (first, "start"));
-    let mut queue = VecDeque::from([start]);
-    while let Some(world) = queue.pop_front() {
-        let from = mark(&world);
-        for (label, after) in world.steps(plant) {
-            let rule = after.broken();
-            let to = mark(&after);
-            if came_from.contains_key(&to) {
-                continue;
-            }
-            came_from.insert(to, (from, label));
-            if let Some(rule) = rule {
-                let mut trace = vec![format!("{after:#?}")];
-                let mut at = to;
-                while at != first {
-                    let (previous, label) = came_from[&at];
-                    trace.push(label.to_owned());
-                    at = previous;
-                }
-                trace.reverse();
-                return Explored {
-                    states: came_from.len(),
-                    broken: Some((rule, trace)),
-                };
-            }
-            queue.push_back(after);
-        }
-    }
-    Explored {
-        states: came_from.len(),
-        broken: None,
-    }
+fn explored(start: World, plant: Plant) -> Explored {
+    explore(start, |world| world.steps(plant), World::broken)
 }
 
 /// No fault at all; every run below adds what it is about.
@@ -79,7 +38,7 @@ const CALM: Budget = Budget {
 };
 
 fn holds(name: &str, spec: Spec, left: Budget, xa: bool, floor: usize) {
-    let explored = explore(World::start(spec, left, xa), Plant::Nothing);
+    let explored = explored(World::start(spec, left, xa), Plant::Nothing);
     println!("{name}: {} states, {spec:?}, xa {xa}, {left:?}", explored.states);
     if let Some((rule, trace)) = explored.broken {
         panic!("{name}: {rule}\n{}", trace.join("\n"));
@@ -274,7 +233,7 @@ fn planted_mistakes_are_found() {
             Plant::OpenIsPromoted => stray,
             _ => faults,
         };
-        let explored = explore(World::start(LOCK, left, xa), plant);
+        let explored = explored(World::start(LOCK, left, xa), plant);
         let Some((broken, trace)) = explored.broken else {
             panic!("{plant:?} was not found in {} states", explored.states)
         };

@@ -109,6 +109,23 @@ impl GtidSet {
         left
     }
 
+    /// The transactions that are in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        self.minus(&self.minus(other))
+    }
+
+    /// Whether every transaction from `first` to `last` of one origin is in it. `source` is a uuid in lower case.
+    #[must_use]
+    pub fn holds(&self, source: &str, tag: Option<&str>, first: u64, last: u64) -> bool {
+        // A set has a handful of origins; looking at each saves building the map's key for every transaction.
+        self.intervals
+            .iter()
+            .filter(|((s, t), _)| s == source && t.as_deref() == tag)
+            .flat_map(|(_, intervals)| intervals)
+            .any(|(from, to)| *from <= first && last <= *to)
+    }
+
     /// All transactions of both sets.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -266,6 +283,12 @@ mod tests {
         fn behaves_as_a_set_of_numbers(a in some_numbers(), b in some_numbers()) {
             let (sa, sb) = (model(&a), model(&b));
             prop_assert_eq!(sa.minus(&sb), model(&a.difference(&b).copied().collect()));
+            prop_assert_eq!(sa.intersection(&sb), model(&a.intersection(&b).copied().collect()));
+            for number in 1..20 {
+                prop_assert_eq!(sa.holds(A, None, number, number), a.contains(&(true, number)));
+                prop_assert!(!sa.holds(A, Some("t"), number, number));
+            }
+            prop_assert_eq!(sa.holds(B, None, 5, 7), (5..=7).all(|n| a.contains(&(false, n))));
             prop_assert_eq!(sa.union(&sb), model(&a.union(&b).copied().collect()));
             prop_assert_eq!(sa.contains(&sb), a.is_superset(&b));
             prop_assert_eq!(sa.count(), a.len() as u64);

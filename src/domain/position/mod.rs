@@ -50,6 +50,14 @@ pub struct FilePosition {
     pub offset: u64,
 }
 
+impl FilePosition {
+    /// Whether this place is at `other` or after it. The number of a file grows a digit after `999999`.
+    #[must_use]
+    pub fn has_reached(&self, other: &Self) -> bool {
+        (self.file.len(), self) >= (other.file.len(), other)
+    }
+}
+
 impl Position {
     /// Whether a server at `self` has executed everything that `other` names. `None` if they are of different kinds.
     #[must_use]
@@ -57,7 +65,7 @@ impl Position {
         match (self, other) {
             (Self::GtidSet(a), Self::GtidSet(b)) => Some(a.contains(b)),
             (Self::GtidList(a), Self::GtidList(b)) => Some(a.contains(b)),
-            (Self::File(a), Self::File(b)) => Some((a.file.len(), a) >= (b.file.len(), b)),
+            (Self::File(a), Self::File(b)) => Some(a.has_reached(b)),
             _ => None,
         }
     }

@@ -1,0 +1,597 @@
+//! The tables, their ranges and touches, and the checks under way.
+//!
+//! The one door for an adapter: the stream's reader brings transactions, those who read servers bring checks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::position::FilePosition;
+use super::bracket::{Check, Doubt, Verdict, Void};
+use super::drill::{Drilled, Rows, Touched, compare};
+use super::key::Key;
+use super::ranges::{Bounds, NotSplit, RangeId};
+pub use super::table::State;
+use super::table::{Range, Table};
+use super::touches::{Caps, InDoubt, Item, Open, Touches};
+use super::transaction::{Origin, Positions, Start, TableName, Transaction};
+
+/// Why a table cannot be proved at all.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotProvable {
+    /// Its engine does not read from snapshots, or not on both sides.
+    Engine(String),
+    /// Its changes are not in the binlog as rows: a filter, another format.
+    NoRowEvents(String),
+    /// A column cannot be brought into a form that is the same on both sides.
+    Column(String),
+    /// It is on one side only.
+    OneSideOnly,
+}
+
+/// One thing that a transaction changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A row of a table. Both keys for an update, even if they are the same; neither where the table has no key.
+    Row {
+        /// The table.
+        table: TableName,
+        /// The key in the image before.
+        before: Option<Key>,
+        /// The key in the image after.
+        after: Option<Key>,
+    },
+    /// Rows of a child that a foreign key may have changed.
+    Cascade {
+        /// The table.
+        child: TableName,
+        /// The foreign key's columns.
+        columns: Vec<String>,
+        /// Their values before and after.
+        values: Vec<Key>,
+    },
+    /// A table's definition, or its rows by a statement.
+    Table(TableName),
+    /// A statement that was not understood, in this schema.
+    Schema(String),
+    /// A statement that was not understood, in no schema that is known.
+    Everything,
+}
+
+/// Why the stream's word does not count any more. All proofs are void.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamBroke {
+    /// Its places went back.
+    #[error("blue's binlog went from {passed} back to {to}")]
+    WentBack {
+        /// How far it was.
+        passed: FilePosition,
+        /// Where it went.
+        to: FilePosition,
+    },
+    /// A domain's sequence numbers do not grow, so a list of last numbers does not say what was executed.
+    #[error("the sequence numbers of domain {domain} went from {last} to {number}")]
+    SequenceWentBack {
+        /// The domain.
+        domain: u32,
+        /// Its last number.
+        last: u64,
+        /// The number that came.
+        number: u64,
+    },
+}
+
+/// Names a check under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckId(u64);
+
+/// Why a check was not begun.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// There is no such table or range, or not any more.
+    #[error("there is no such range of {0} any more")]
+    NoSuchRange(TableName),
+    /// The table is not provable.
+    #[error("{0} is not provable")]
+    NotProvable(TableName),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Flight {
+    table: TableName,
+    /// `None` when single items are read.
+    range: Option<RangeId>,
+    before: Arc<Positions>,
+    began: Duration,
+    void: Option<Void>,
+}
+
+/// One item as both sides answered it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ItemRead {
+    /// What was read.
+    pub item: Item,
+    /// Whether both sides gave the same rows for it.
+    pub is_equal: bool,
+}
+
+/// What came of reading items again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ItemsFound {
+    /// Items that differ, and no lag explains it.
+    pub diverged: Vec<Item>,
+    /// How many are equal and proved.
+    pub proved: usize,
+    /// How many a transaction in doubt may have touched.
+    pub in_doubt: usize,
+}
+
+/// All that is known of what is proved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ledger {
+    caps: Caps,
+    start: Start,
+    /// The stream broke and has not begun anew: what is missing is not known.
+    is_broken: bool,
+    passed: FilePosition,
+    /// What every check under way, and every later one, must find on both sides: what is on both sides there may have
+    /// been forgotten.
+    floor: Option<Arc<Positions>>,
+    sequences: BTreeMap<u32, u64>,
+    tables: BTreeMap<TableName, Table>,
+    flights: BTreeMap<CheckId, Flight>,
+    next_check: u64,
+    bytes: usize,
+}
+
+impl Ledger {
+    /// Begins with a stream that carries every transaction that `start` does not name.
+    #[must_use]
+    pub fn new(start: Start, caps: Caps) -> Self {
+        Self {
+            caps,
+            passed: start.place.clone(),
+            start,
+            is_broken: false,
+            floor: None,
+            sequences: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            next_check: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Watches a table. Must come before the stream passes a place that a check of it begins with; so at best before
+    /// the stream begins. A table that is watched already begins anew, as after a change of its definition.
+    pub fn watch(&mut self, name: TableName, has_key: bool) {
+        let mut table = Table::new(has_key);
+        if let Some(old) = self.tables.remove(&name) {
+            // What was in doubt still is, wherever it now falls.
+            table.anywhere = old.anywhere;
+            table.anywhere.close_all();
+            for range in old.by_id.into_values() {
+                table.anywhere.take_in(range.touches);
+            }
+        }
+        self.void(Void::TableChanged, |flight| flight.table == name);
+        self.tables.insert(name, table);
+        self.weigh();
+    }
+
+    /// Says that a table cannot be proved.
+    pub fn not_provable(&mut self, name: TableName, why: NotProvable) {
+        self.void(Void::TableChanged, |flight| flight.table == name);
+        let table = self.tables.entry(name).or_insert_with(|| Table::new(false));
+        table.unprove();
+        table.not_provable = Some(why);
+    }
+
+    /// How far the stream is.
+    #[must_use]
+    pub const fn passed(&self) -> &FilePosition {
+        &self.passed
+    }
+
+    /// About how many bytes all touches take.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The ranges of a table with their bounds and what is known of them.
+    pub fn ranges(&self, name: &TableName) -> impl Iterator<Item = (RangeId, Bounds, &State)> + '_ {
+        self.tables.get(name).into_iter().flat_map(|table| {
+            table
+                .ranges
+                .iter()
+                .filter_map(|(id, bounds)| Some((id, bounds, &table.by_id.get(&id)?.state)))
+        })
+    }
+
+    /// What of a range must be read again before its proof is one of now.
+    #[must_use]
+    pub fn open(&self, name: &TableName, range: RangeId) -> Option<&Open> {
+        Some(self.tables.get(name)?.by_id.get(&range)?.touches.open())
+    }
+
+    /// What of a table must be read again and falls into no known range.
+    #[must_use]
+    pub fn open_anywhere(&self, name: &TableName) -> Option<&Open> {
+        Some(self.tables.get(name)?.anywhere.open())
+    }
+
+    pub(super) const fn tables(&self) -> &BTreeMap<TableName, Table> {
+        &self.tables
+    }
+
+    /// The stream brought a whole transaction.
+    ///
+    /// # Errors
+    /// [`StreamBroke`] when its place or number cannot follow what came before; everything is unproven then.
+    pub fn transaction(&mut self, transaction: Transaction, changes: &[Change]) -> Result<(), StreamBroke> {
+        if self.passed.has_reached(&transaction.end) {
+            return Err(self.went_back(transaction.end));
+        }
+        if let Origin::Domain(domain) = transaction.origin {
+            let last = self.sequences.insert(domain, transaction.number);
+            if let Some(last) = last.filter(|last| *last >= transaction.number) {
+                self.broke(Void::StreamBroken);
+                return Err(StreamBroke::SequenceWentBack {
+                    domain,
+                    last,
+                    number: transaction.number,
+                });
+            }
+        }
+        self.passed = transaction.end.clone();
+        let transaction = Arc::new(transaction);
+        for change in changes {
+            self.change(&transaction, change);
+        }
+        Ok(())
+    }
+
+    /// The stream has passed this place without a transaction.
+    ///
+    /// # Errors
+    /// [`StreamBroke`] when it goes back; everything is unproven then.
+    pub fn advance(&mut self, place: FilePosition) -> Result<(), StreamBroke> {
+        if !place.has_reached(&self.passed) {
+            return Err(self.went_back(place));
+        }
+        self.passed = place;
+        Ok(())
+    }
+
+    fn went_back(&mut self, to: FilePosition) -> StreamBroke {
+        self.broke(Void::StreamBroken);
+        StreamBroke::WentBack {
+            passed: self.passed.clone(),
+            to,
+        }
+    }
+
+    fn change(&mut self, transaction: &Arc<Transaction>, change: &Change) {
+        match change {
+            Change::Row { table, before, after } => {
+                let (first, second) = match (before, after) {
+                    (Some(a), Some(b)) if a != b => (Some(a), Some(b)),
+                    (a, b) => (a.as_ref().or(b.as_ref()), None),
+                };
+                self.touch(table, transaction, first.cloned().map(Item::Row));
+                if let Some(second) = second {
+                    self.touch(table, transaction, Some(Item::Row(second.clone())));
+                }
+            }
+            Change::Cascade {
+                child,
+                columns,
+                values,
+            } => {
+                let item = Item::Where {
+                    columns: columns.clone(),
+                    values: values.clone(),
+                };
+                self.touch(child, transaction, Some(item));
+            }
+            Change::Table(table) => self.touch_tables(transaction, |name| name == table),
+            Change::Schema(schema) => self.touch_tables(transaction, |name| name.schema == *schema),
+            Change::Everything => self.touch_tables(transaction, |_| true),
+        }
+    }
+
+    fn touch(&mut self, name: &TableName, transaction: &Arc<Transaction>, item: Option<Item>) {
+        let Some(table) = self.tables.get_mut(name) else {
+            return;
+        };
+        if item.is_none() && table.has_key {
+            // Rows without a key of a table that should have one: its definition is another by now.
+            self.touch_tables(transaction, |other| other == name);
+            return;
+        }
+        let item = item.filter(|_| table.has_key).map(Arc::new);
+        let had = table.bytes_of(item.as_deref());
+        let room = self.caps.bytes_in_all.saturating_sub(self.bytes);
+        let gave_up = table.touch(transaction, item.clone(), self.caps, room);
+        if gave_up {
+            self.void(Void::TableChanged, |flight| flight.table == *name);
+            self.weigh();
+        } else if let Some(table) = self.tables.get(name) {
+            self.bytes = (self.bytes + table.bytes_of(item.as_deref())).saturating_sub(had);
+        }
+    }
+
+    fn touch_tables(&mut self, transaction: &Arc<Transaction>, which: impl Fn(&TableName) -> bool) {
+        for (name, table) in &mut self.tables {
+            if which(name) {
+                table.touch_whole(transaction, self.caps);
+            }
+        }
+        self.void(Void::TableChanged, |flight| which(&flight.table));
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        self.bytes = self.tables.values().map(Table::bytes).sum();
+    }
+
+    fn void(&mut self, why: Void, which: impl Fn(&Flight) -> bool) {
+        for flight in self.flights.values_mut().filter(|flight| which(flight)) {
+            flight.void.get_or_insert(why);
+        }
+    }
+
+    /// The stream had a gap or an incident, or blue has purged what was not read yet: nothing is proved any more, and
+    /// no check under way counts.
+    pub fn broke(&mut self, why: Void) {
+        self.is_broken = true;
+        self.void(why, |_| true);
+        for table in self.tables.values_mut() {
+            table.unprove();
+        }
+    }
+
+    /// The stream begins anew after it broke. What it brought before is forgotten: it brings again whatever may be in
+    /// doubt in a check that is begun from now on.
+    pub fn restart(&mut self, start: Start) {
+        self.broke(Void::StreamBroken);
+        for table in self.tables.values_mut() {
+            table.anywhere = Touches::default();
+            for range in table.by_id.values_mut() {
+                *range = Range::default();
+            }
+        }
+        self.sequences.clear();
+        self.is_broken = false;
+        self.floor = None;
+        self.passed = start.place.clone();
+        self.start = start;
+        self.bytes = 0;
+    }
+
+    /// Cuts a range behind `key`. Both parts keep what was known of it; a check of it that is under way is void.
+    ///
+    /// # Errors
+    /// [`NotSplit`]; nothing has changed then.
+    pub fn split(&mut self, name: &TableName, range: RangeId, key: Key) -> Result<RangeId, NotSplit> {
+        let table = self.tables.get_mut(name).ok_or(NotSplit::NoSuchRange)?;
+        let upper = table.ranges.split(range, key)?;
+        if let Some(mut lower) = table.by_id.remove(&range) {
+            let touches = lower
+                .touches
+                .split_off(|key| table.ranges.range_of(key) == Some(upper));
+            let state = lower.state.clone();
+            table.by_id.insert(range, lower);
+            table.by_id.insert(upper, Range { state, touches });
+        }
+        self.void(Void::RangeSplit, |flight| {
+            flight.table == *name && flight.range == Some(range)
+        });
+        self.weigh();
+        Ok(upper)
+    }
+
+    /// A check of a range, or of single items of a table, begins. `now` is bleen's own clock.
+    ///
+    /// # Errors
+    /// [`NotBegun`].
+    pub fn begin(
+        &mut self,
+        name: &TableName,
+        range: Option<RangeId>,
+        check: &mut Check,
+        now: Duration,
+    ) -> Result<CheckId, NotBegun> {
+        let table = self
+            .tables
+            .get_mut(name)
+            .filter(|table| range.is_none_or(|id| table.by_id.contains_key(&id)))
+            .ok_or_else(|| NotBegun::NoSuchRange(name.clone()))?;
+        if table.not_provable.is_some() {
+            return Err(NotBegun::NotProvable(name.clone()));
+        }
+        let floor = self.flights.values().next().map(|flight| flight.before.clone());
+        let floor = floor.or_else(|| self.floor.clone());
+        if self.is_broken {
+            check.make_void(Void::StreamBroken);
+        } else if !check.before().contain(&self.start) {
+            check.make_void(Void::StreamBeganTooLate);
+        } else if floor.as_ref().is_some_and(|floor| !check.before().reach(floor)) {
+            check.make_void(Void::PositionsTooOld);
+        }
+        // A check that is void from the start must not become the floor of others.
+        let before = match floor {
+            Some(floor) if check.void().is_some() => floor,
+            _ => check.before().clone(),
+        };
+        let id = CheckId(self.next_check);
+        self.next_check += 1;
+        self.flights.insert(
+            id,
+            Flight {
+                table: name.clone(),
+                range,
+                before,
+                began: now,
+                void: check.void(),
+            },
+        );
+        self.floor = self.flights.values().next().map(|flight| flight.before.clone());
+        // What all checks under way find on both sides is in doubt in no later one either.
+        let under_way = self.flights.values().map(|flight| &*flight.before);
+        if let Some(touches) = range.and_then(|id| table.by_id.get_mut(&id)) {
+            touches.touches.settle(under_way.clone());
+        }
+        table.anywhere.settle(under_way);
+        self.weigh();
+        Ok(id)
+    }
+
+    /// A check is given up.
+    pub fn give_up(&mut self, id: CheckId) {
+        self.flights.remove(&id);
+    }
+
+    /// The verdict of a check of a range, once the stream is far enough; it is written down here.
+    pub fn finish(&mut self, id: CheckId, check: &Check) -> Option<Verdict> {
+        let (verdict, flight) = self.verdict(id, check)?;
+        self.write_down(&flight, check, &verdict, &Drilled::default());
+        self.flights.remove(&id);
+        Some(verdict)
+    }
+
+    /// The same for a check that has read the range row by row; its readings are [`Reading::of`] these rows. What the
+    /// transactions in doubt have touched stays open, and the rest has a verdict.
+    ///
+    /// [`Reading::of`]: super::bracket::Reading::of
+    pub fn finish_rows(
+        &mut self,
+        id: CheckId,
+        check: &Check,
+        blue: &Rows,
+        green: &Rows,
+    ) -> Option<(Verdict, Drilled)> {
+        let (mut verdict, flight) = self.verdict(id, check)?;
+        let drilled = match &verdict {
+            Verdict::Inconclusive(Doubt::Void(_)) => Drilled::default(),
+            Verdict::Inconclusive(Doubt::Touched { what, .. }) => compare(blue, green, what),
+            Verdict::Proved { .. } | Verdict::Diverged { .. } => compare(blue, green, &InDoubt::Nothing),
+        };
+        if let Verdict::Inconclusive(Doubt::Touched {
+            what: InDoubt::Items(_),
+            ..
+        }) = &verdict
+            && let Some((blue, green)) = check.readings()
+        {
+            verdict = if drilled.real.is_empty() {
+                Verdict::Proved {
+                    from: check.before().clone(),
+                }
+            } else {
+                Verdict::Diverged {
+                    blue: blue.clone(),
+                    green: green.clone(),
+                }
+            };
+        }
+        self.write_down(&flight, check, &verdict, &drilled);
+        self.flights.remove(&id);
+        Some((verdict, drilled))
+    }
+
+    fn verdict(&self, id: CheckId, check: &Check) -> Option<(Verdict, Flight)> {
+        let void = |why| Verdict::Inconclusive(Doubt::Void(why));
+        let flight = self.flights.get(&id)?.clone();
+        if let Some(why) = flight.void {
+            return Some((void(why), flight));
+        }
+        let (Some(table), Some(range)) = (self.tables.get(&flight.table), flight.range) else {
+            return Some((void(Void::TableChanged), flight));
+        };
+        let verdict = check.verdict(&self.passed, |before, after| table.in_doubt(range, before, after))?;
+        Some((verdict, flight))
+    }
+
+    fn write_down(&mut self, flight: &Flight, check: &Check, verdict: &Verdict, drilled: &Drilled) {
+        let Some(table) = self.tables.get_mut(&flight.table) else {
+            return;
+        };
+        let Some(id) = flight.range else { return };
+        let Some(range) = table.by_id.get_mut(&id) else {
+            return;
+        };
+        match verdict {
+            Verdict::Proved { from } => {
+                range.state = State::Proved {
+                    from: from.clone(),
+                    at: flight.began,
+                    rows: check.readings().map_or(0, |(blue, _)| blue.rows),
+                };
+                range.touches.proved(from, self.caps.in_a_range);
+                let ranges = &table.ranges;
+                table
+                    .diverged
+                    .retain(|item| !matches!(&**item, Item::Row(key) if ranges.range_of(key) == Some(id)));
+            }
+            Verdict::Diverged { blue, green } => {
+                range.touches.close_all();
+                range.state = State::Diverged {
+                    blue: blue.clone(),
+                    green: green.clone(),
+                    rows: drilled
+                        .real
+                        .iter()
+                        .take(self.caps.in_a_range)
+                        .map(|(key, differs)| (key.clone(), *differs))
+                        .collect(),
+                };
+            }
+            Verdict::Inconclusive(_) => {}
+        }
+        self.weigh();
+    }
+
+    /// The verdicts on single items, once the stream is far enough. The check's readings may be anything that counts
+    /// the rows read: each item has its own answer.
+    pub fn finish_items(&mut self, id: CheckId, check: &Check, read: &[ItemRead]) -> Option<ItemsFound> {
+        let flight = self.flights.get(&id)?;
+        let mut found = ItemsFound::default();
+        if flight.void.or(check.void()).is_none() {
+            let after = check.place_after()?;
+            if !self.passed.has_reached(after) {
+                return None;
+            }
+            let before = check.before();
+            if let Some(table) = self.tables.get_mut(&flight.table) {
+                for ItemRead { item, is_equal } in read {
+                    let doubt = table.item_in_doubt(item, before, after);
+                    let is_in_doubt = match item {
+                        Item::Row(key) => Touched::of(&doubt).may_be(key),
+                        Item::Where { .. } => doubt != InDoubt::Nothing,
+                    };
+                    if is_in_doubt {
+                        found.in_doubt += 1;
+                    } else if *is_equal {
+                        table.touches_of(item).item_proved(item, before);
+                        table.diverged.remove(item);
+                        found.proved += 1;
+                    } else {
+                        if table.diverged.len() < self.caps.in_a_range {
+                            table.diverged.insert(Arc::new(item.clone()));
+                        }
+                        found.diverged.push(item.clone());
+                    }
+                }
+            }
+        } else {
+            found.in_doubt = read.len();
+        }
+        self.flights.remove(&id);
+        self.weigh();
+        Some(found)
+    }
+}

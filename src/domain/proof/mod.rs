@@ -1,0 +1,31 @@
+//! The data proof without its servers: what makes "equal" a fact about a position in blue's binlog.
+//!
+//! ```text
+//! key          a row's key, and where one key stands to another
+//! transaction  one transaction of blue's binlog, and what a server had executed when it was read
+//! bracket      one check: positions before, both readings, position after, the stream past it, the verdict
+//! touches      what the stream says was changed since it was last proved, with caps
+//! ranges       which key falls into which range
+//! pace         how many rows a range should have, from how long the last ones took
+//! cascade      what a foreign key changes on a child without a row event
+//! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
+//! drill        which rows of a range differ, and which of the differences are real
+//! summary      what is proved and what is not, and how long the fence would take
+//! ```
+//!
+//! The rule that everything here keeps (DESIGN section 5): an event that has arrived says nothing about what a reader
+//! sees. A transaction is *on both sides* when what both servers had executed before the reading holds it, and *on
+//! neither* when it stands in blue's binlog behind the place that was read after it. Everything else is in doubt, and a
+//! range that a transaction in doubt has touched is neither proved nor diverged, whatever the digests say.
+
+pub mod bracket;
+pub mod cascade;
+pub mod drill;
+pub mod key;
+pub mod ledger;
+pub mod pace;
+pub mod ranges;
+pub mod summary;
+mod table;
+pub mod touches;
+pub mod transaction;

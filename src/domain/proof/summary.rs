@@ -1,0 +1,111 @@
+//! What is proved and what is not, and how long the fence would take.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ledger::{Ledger, NotProvable, State};
+use super::touches::Open;
+use super::transaction::TableName;
+
+/// How far the proof is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// All ranges of all tables that can be proved.
+    pub ranges: usize,
+    /// Ranges that are proved and that nothing has touched since.
+    pub proved: usize,
+    /// Ranges that are proved but for open rows.
+    pub open: usize,
+    /// Ranges of which nothing is known yet, or not any more.
+    pub unproven: usize,
+    /// Ranges that differ.
+    pub diverged: usize,
+    /// Rows, by key or by foreign key, that were read again and differ, outside the ranges that do.
+    pub diverged_items: usize,
+    /// Tables that cannot be proved, with the reason.
+    pub not_provable: Vec<(TableName, NotProvable)>,
+    /// How old the oldest proof is.
+    pub oldest: Option<Duration>,
+    /// Rows, by key or by foreign key, that the fence must read again.
+    pub open_rows: u64,
+    /// Rows of ranges that the fence must read again as a whole, because too many were touched.
+    pub whole_rows: u64,
+}
+
+impl Summary {
+    /// Sums the ledger up. `now` is bleen's own clock.
+    #[must_use]
+    pub fn of(ledger: &Ledger, now: Duration) -> Self {
+        let mut sum = Self::default();
+        for (name, table) in ledger.tables() {
+            if let Some(why) = &table.not_provable {
+                sum.not_provable.push((name.clone(), why.clone()));
+                continue;
+            }
+            sum.diverged_items += table.diverged.len();
+            if let Open::Items(items) = table.anywhere.open() {
+                sum.open_rows += items.len() as u64;
+            }
+            for range in table.by_id.values() {
+                sum.ranges += 1;
+                match (&range.state, range.touches.open()) {
+                    (State::Unproven, _) => sum.unproven += 1,
+                    (State::Diverged { .. }, _) => sum.diverged += 1,
+                    (State::Proved { .. }, Open::Items(items)) if items.is_empty() => sum.proved += 1,
+                    (State::Proved { .. }, Open::Items(items)) => {
+                        sum.open += 1;
+                        sum.open_rows += items.len() as u64;
+                    }
+                    (State::Proved { rows, .. }, Open::Whole) => {
+                        sum.open += 1;
+                        // It may have grown from nothing since it was counted.
+                        sum.whole_rows = sum.whole_rows.saturating_add((*rows).max(1));
+                    }
+                }
+                if let State::Proved { at, .. } = range.state {
+                    sum.oldest = sum.oldest.max(Some(now.saturating_sub(at)));
+                }
+            }
+        }
+        sum
+    }
+
+    /// Whether reading the open rows again is all that is missing. Tables that cannot be proved are the caller's to
+    /// judge: a playbook may accept them.
+    #[must_use]
+    pub const fn can_be_proved_at_the_fence(&self) -> bool {
+        self.unproven == 0 && self.diverged == 0 && self.diverged_items == 0
+    }
+
+    /// How long the fence would take. `None` while that cannot be known: a range is unproven or differs, or a rate
+    /// that is needed has not been measured.
+    #[must_use]
+    pub fn fence_time(&self, rates: Rates) -> Option<Duration> {
+        if !self.can_be_proved_at_the_fence() {
+            return None;
+        }
+        let by_key = time_for(self.open_rows, rates.by_key)?;
+        let whole = time_for(self.whole_rows, rates.scanned)?;
+        Some(rates.drain.saturating_add(by_key).saturating_add(whole))
+    }
+}
+
+/// What was measured: rows in a second on the slower side, and the time green needs to reach blue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Rows that are looked up by key; nothing if not measured.
+    pub by_key: Option<u64>,
+    /// Rows that are read as a range; nothing if not measured.
+    pub scanned: Option<u64>,
+    /// The drain.
+    pub drain: Duration,
+}
+
+fn time_for(rows: u64, per_second: Option<u64>) -> Option<Duration> {
+    if rows == 0 {
+        return Some(Duration::ZERO);
+    }
+    let nanos = u128::from(rows) * 1_000_000_000 / u128::from(per_second.filter(|rate| *rate > 0)?);
+    Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+}

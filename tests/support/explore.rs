@@ -1,0 +1,54 @@
+//! Breadth-first exploration of a small world, for the checks of pure state machines.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+pub struct Explored {
+    pub states: usize,
+    pub broken: Option<(&'static str, Vec<String>)>,
+}
+
+/// Breadth first, so that a trace is as short as can be. States are remembered by a 128-bit fingerprint.
+pub fn explore<World: Hash + Debug, Steps: IntoIterator<Item = (&'static str, World)>>(
+    start: World,
+    steps: impl Fn(&World) -> Steps,
+    broken: impl Fn(&World) -> Option<&'static str>,
+) -> Explored {
+    let (one, two) = (RandomState::new(), RandomState::new());
+    let mark = |w: &World| (one.hash_one(w), two.hash_one(w));
+    let mut came_from: HashMap<(u64, u64), ((u64, u64), &'static str)> = HashMap::new();
+    let first = mark(&start);
+    came_from.insert(first, (first, "start"));
+    let mut queue = VecDeque::from([start]);
+    while let Some(world) = queue.pop_front() {
+        let from = mark(&world);
+        for (label, after) in steps(&world) {
+            let rule = broken(&after);
+            let to = mark(&after);
+            if came_from.contains_key(&to) {
+                continue;
+            }
+            came_from.insert(to, (from, label));
+            if let Some(rule) = rule {
+                let mut trace = vec![format!("{after:#?}")];
+                let mut at = to;
+                while at != first {
+                    let (previous, label) = came_from[&at];
+                    trace.push(label.to_owned());
+                    at = previous;
+                }
+                trace.reverse();
+                return Explored {
+                    states: came_from.len(),
+                    broken: Some((rule, trace)),
+                };
+            }
+            queue.push_back(after);
+        }
+    }
+    Explored {
+        states: came_from.len(),
+        broken: None,
+    }
+}
