@@ -9,6 +9,7 @@
 
 #[path = "../support/explore.rs"]
 mod explore;
+mod ledger;
 mod world;
 
 use bleen::domain::proof::touches::Caps;
@@ -23,6 +24,13 @@ const CALM: Budget = Budget {
     corruptions: 0,
     lost: 0,
     gaps: 0,
+    ranges: 2,
+};
+
+/// The same with a single transaction.
+const ONE: Budget = Budget {
+    transactions: 1,
+    ..CALM
 };
 
 /// So little that every second touch overflows.
@@ -61,12 +69,18 @@ fn holds(name: &str, family: Family, left: Budget, caps: Caps, floor: usize) {
     );
 }
 
+/// `BLEEN_MODEL=full cargo test --release --test proof -- --nocapture` checks both ranges, with a corruption (minutes).
 #[test]
 fn one_check_among_writes() {
-    for (family, floor) in [(Family::Sets, 1), (Family::Exact, 1)] {
-        let left = Budget {
-            transactions: 3,
-            ..CALM
+    let full = std::env::var("BLEEN_MODEL").is_ok_and(|v| v == "full");
+    for (family, floor) in [(Family::Sets, 200_000), (Family::Exact, 15_000)] {
+        let left = if full {
+            Budget {
+                corruptions: 1,
+                ..CALM
+            }
+        } else {
+            Budget { ranges: 1, ..CALM }
         };
         holds("writes", family, left, Caps::default(), floor);
     }
@@ -74,25 +88,26 @@ fn one_check_among_writes() {
 
 #[test]
 fn corruption_and_lost_updates() {
-    for (family, floor) in [(Family::Sets, 1), (Family::Exact, 1)] {
+    for (family, floor) in [(Family::Sets, 7_000), (Family::Exact, 2_000)] {
         let left = Budget {
             corruptions: 1,
-            ..CALM
+            ..ONE
         };
         holds("corruption", family, left, Caps::default(), floor);
-        let left = Budget { lost: 1, ..CALM };
+        let left = Budget { lost: 1, ..ONE };
         holds("lost update", family, left, Caps::default(), floor);
     }
 }
 
 #[test]
 fn two_checks_one_after_the_other_and_at_once() {
-    for (family, floor) in [(Family::Sets, 1), (Family::Exact, 1)] {
+    for (family, floor) in [(Family::Sets, 4_000), (Family::Exact, 1_000)] {
         for at_once in [1, 2] {
             let left = Budget {
                 checks: 2,
                 at_once,
-                ..CALM
+                ranges: 1,
+                ..ONE
             };
             holds("two checks", family, left, Caps::default(), floor);
         }
@@ -101,11 +116,11 @@ fn two_checks_one_after_the_other_and_at_once() {
 
 #[test]
 fn gaps_and_overflows() {
-    for (family, floor) in [(Family::Sets, 1), (Family::Exact, 1)] {
-        let left = Budget { gaps: 1, ..CALM };
+    for (family, floor) in [(Family::Sets, 6_000), (Family::Exact, 2_000)] {
+        let left = Budget { gaps: 1, ..ONE };
         holds("gap", family, left, Caps::default(), floor);
         for caps in TIGHT {
-            let left = Budget { checks: 2, ..CALM };
+            let left = Budget { checks: 2, ..ONE };
             holds("overflow", family, left, caps, floor);
         }
     }
@@ -117,24 +132,24 @@ fn planted_mistakes_are_found() {
     use Family::{Exact, Sets};
     let corrupt = Budget {
         corruptions: 1,
-        ..CALM
+        ..ONE
     };
-    let gap = Budget { gaps: 1, ..CALM };
+    let gap = Budget { gaps: 1, ..ONE };
     for (plant, family, left, rules) in [
-        (Plant::ClearOnArrival, Sets, CALM, &["P1", "P2"][..]),
-        (Plant::ClearOnArrival, Exact, CALM, &["P1", "P2"]),
-        (Plant::AfterReadFirst, Sets, CALM, &["P1", "P2"]),
-        (Plant::AfterReadFirst, Exact, CALM, &["P1", "P2"]),
-        (Plant::OnlyBlue, Sets, CALM, &["P1", "P2"]),
-        (Plant::OnlyBlue, Exact, CALM, &["P1", "P2"]),
-        (Plant::StreamNotWaitedFor, Sets, CALM, &["P1", "P2"]),
-        (Plant::StreamNotWaitedFor, Exact, CALM, &["P1", "P2"]),
-        (Plant::EqualIsProof, Sets, CALM, &["P1"]),
+        (Plant::ClearOnArrival, Sets, ONE, &["P1", "P2"][..]),
+        (Plant::ClearOnArrival, Exact, ONE, &["P1", "P2"]),
+        (Plant::AfterReadFirst, Sets, ONE, &["P1", "P2"]),
+        (Plant::AfterReadFirst, Exact, ONE, &["P1", "P2"]),
+        (Plant::OnlyBlue, Sets, ONE, &["P1", "P2"]),
+        (Plant::OnlyBlue, Exact, ONE, &["P1", "P2"]),
+        (Plant::StreamNotWaitedFor, Sets, ONE, &["P1", "P2"]),
+        (Plant::StreamNotWaitedFor, Exact, ONE, &["P1", "P2"]),
+        (Plant::EqualIsProof, Sets, ONE, &["P1"]),
         (Plant::EqualIsProof, Exact, corrupt, &["P1"]),
-        (Plant::AfterImageOnly, Sets, CALM, &["P1", "P2", "P4"]),
-        (Plant::AfterImageOnly, Exact, CALM, &["P1", "P2", "P4"]),
+        (Plant::AfterImageOnly, Sets, ONE, &["P1", "P2", "P4"]),
+        (Plant::AfterImageOnly, Exact, ONE, &["P1", "P2", "P4"]),
         (Plant::LastNumberOnly, Sets, CALM, &["P1", "P2"]),
-        (Plant::PositionsReadLast, Sets, CALM, &["P1", "P2"]),
+        (Plant::PositionsReadLast, Sets, ONE, &["P1", "P2"]),
         (Plant::GapNotTold, Sets, gap, &["P1", "P2", "P4"]),
         (Plant::GapNotTold, Exact, gap, &["P1", "P2", "P4"]),
     ] {

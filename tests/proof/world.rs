@@ -64,6 +64,8 @@ pub struct Budget {
     /// Updates that green says to have executed and has not.
     pub lost: u8,
     pub gaps: u8,
+    /// How many of the two ranges are checked.
+    pub ranges: u32,
 }
 
 type Table = [Option<u8>; 3];
@@ -361,7 +363,8 @@ impl World {
             for key in [0, 2] {
                 self.step(out, "a row of green is corrupted", |w| {
                     w.left.corruptions -= 1;
-                    w.green[key] = Some(9);
+                    // What a later write of blue makes of it: the sides may come to look the same.
+                    w.green[key] = Some(1);
                     w.tamper(key);
                 });
             }
@@ -441,7 +444,7 @@ impl World {
 
     fn check_steps(&self, plant: Plant, out: &mut Vec<(&'static str, Self)>) {
         if self.left.checks > 0 && self.flights.len() < usize::from(self.left.at_once) {
-            for range in [0, 1] {
+            for range in 0..self.left.ranges {
                 self.step(out, "a check begins", |w| w.open_check(range, None));
                 if let Some(Open::Items(items)) = self.ledger.open(&name(), RangeId(range))
                     && !items.is_empty()
@@ -510,6 +513,10 @@ impl World {
                 self.step(out, "blue's set is read", |w| {
                     w.flights[at].g = Some(w.executed);
                     w.flights[at].early_after = w.log.len() as u8;
+                    // Where there is another check it may begin in between; alone, nothing depends on it.
+                    if w.left.at_once == 1 {
+                        w.begin(at, plant);
+                    }
                 });
             } else if flight.check.is_none() {
                 // Between reading the positions and beginning the check anything may happen, another check above all.

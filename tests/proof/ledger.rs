@@ -1,0 +1,287 @@
+//! The ledger's caps, and what makes a proof end.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bleen::domain::ids::Side;
+use bleen::domain::position::{FilePosition, GtidList, Position};
+use bleen::domain::proof::bracket::{Check, Reading, Verdict};
+use bleen::domain::proof::key::{Key, KeyPart};
+use bleen::domain::proof::ledger::{Change, ItemRead, Ledger, NotBegun, NotProvable};
+use bleen::domain::proof::ranges::RangeId;
+use bleen::domain::proof::summary::{Rates, Summary};
+use bleen::domain::proof::touches::{Caps, Item, Open};
+use bleen::domain::proof::transaction::{NotABound, Origin, Positions, Shown, Start, TableName, Transaction};
+use proptest::prelude::*;
+
+fn name(table: &str) -> TableName {
+    TableName {
+        schema: "shop".into(),
+        table: table.into(),
+    }
+}
+
+fn place(number: u64) -> FilePosition {
+    FilePosition {
+        file: "b.000001".into(),
+        offset: number,
+    }
+}
+
+fn list(number: u64) -> Position {
+    Position::GtidList(GtidList::parse(&format!("0-1-{number}")).unwrap_or_default())
+}
+
+fn ledger(caps: Caps) -> Ledger {
+    let start = Start {
+        executed: list(0),
+        place: place(0),
+    };
+    let mut ledger = Ledger::new(start, caps);
+    ledger.watch(name("a"), true);
+    ledger.watch(name("b"), true);
+    ledger
+}
+
+fn bring(ledger: &mut Ledger, number: u64, changes: &[Change]) {
+    let transaction = Transaction {
+        origin: Origin::Domain(0),
+        number,
+        end: place(number),
+    };
+    assert_eq!(ledger.transaction(transaction, changes), Ok(()));
+}
+
+fn row(table: &str, key: i128) -> Change {
+    Change::Row {
+        table: name(table),
+        before: Some(Key::from(key)),
+        after: Some(Key::from(key)),
+    }
+}
+
+fn check(at: u64) -> Check {
+    let positions = Positions {
+        blue: Shown::Exactly(Position::File(place(at))),
+        green: Shown::Exactly(list(at)),
+    };
+    match Check::begin(positions) {
+        Ok(check) => check,
+        Err(why) => unreachable!("{why}"),
+    }
+}
+
+/// Reads both sides as equal, with blue at `at`.
+fn read(check: &mut Check, at: u64) {
+    let reading = Reading {
+        rows: 10,
+        digested: 10,
+        digest: [1; 32],
+    };
+    assert_eq!(check.read(Side::Blue, reading.clone()), Ok(()));
+    assert!(check.after(place(at)).is_err(), "green is not read yet");
+    assert_eq!(check.read(Side::Green, reading), Ok(()));
+    assert_eq!(check.after(place(at)), Ok(()));
+}
+
+fn prove(ledger: &mut Ledger, table: &str, range: u32, at: u64) -> Option<Verdict> {
+    let mut check = check(at);
+    let id = ledger
+        .begin(&name(table), Some(RangeId(range)), &mut check, Duration::ZERO)
+        .ok()?;
+    read(&mut check, at);
+    ledger.finish(id, &check)
+}
+
+fn summary(ledger: &Ledger) -> Summary {
+    Summary::of(ledger, Duration::from_secs(9))
+}
+
+#[test]
+fn a_definition_a_schema_and_a_gap_end_proofs() {
+    for (change, unproven) in [
+        (Change::Table(name("a")), 1),
+        (Change::Schema("shop".into()), 2),
+        (Change::Schema("other".into()), 0),
+        (Change::Everything, 2),
+    ] {
+        let mut ledger = ledger(Caps::default());
+        for table in ["a", "b"] {
+            assert!(matches!(
+                prove(&mut ledger, table, 0, 0),
+                Some(Verdict::Proved { .. })
+            ));
+        }
+        bring(&mut ledger, 1, std::slice::from_ref(&change));
+        assert_eq!(summary(&ledger).unproven, unproven, "{change:?}");
+        if unproven > 0 {
+            // A reading that may be older than the change proves nothing, one after it does.
+            let mut old = check(0);
+            let id = ledger.begin(&name("a"), Some(RangeId(0)), &mut old, Duration::ZERO);
+            read(&mut old, 1);
+            let verdict = id.ok().and_then(|id| ledger.finish(id, &old));
+            assert!(matches!(verdict, Some(Verdict::Inconclusive(_))), "{verdict:?}");
+            assert!(matches!(
+                prove(&mut ledger, "a", 0, 1),
+                Some(Verdict::Proved { .. })
+            ));
+        }
+    }
+    let mut ledger = ledger(Caps::default());
+    assert!(prove(&mut ledger, "a", 0, 0).is_some());
+    bring(&mut ledger, 5, &[]);
+    let again = Transaction {
+        origin: Origin::Domain(0),
+        number: 6,
+        end: place(5),
+    };
+    assert!(ledger.transaction(again, &[]).is_err(), "its place does not grow");
+    assert_eq!(summary(&ledger).unproven, 2);
+    let verdict = prove(&mut ledger, "a", 0, 5);
+    assert!(
+        matches!(verdict, Some(Verdict::Inconclusive(_))),
+        "not before it begins anew: {verdict:?}"
+    );
+    let start = Start {
+        executed: list(7),
+        place: place(7),
+    };
+    ledger.restart(start);
+    let verdict = prove(&mut ledger, "a", 0, 6);
+    assert!(
+        matches!(verdict, Some(Verdict::Inconclusive(_))),
+        "the stream began later: {verdict:?}"
+    );
+    assert!(matches!(
+        prove(&mut ledger, "a", 0, 7),
+        Some(Verdict::Proved { .. })
+    ));
+}
+
+#[test]
+fn cascades_and_texts_are_open_until_they_are_read() {
+    let mut ledger = ledger(Caps::default());
+    assert!(prove(&mut ledger, "a", 0, 0).is_some());
+    let columns = vec!["parent".into()];
+    let cascade = Change::Cascade {
+        child: name("a"),
+        columns: columns.clone(),
+        values: vec![7.into()],
+    };
+    bring(&mut ledger, 1, &[cascade]);
+    let item = Item::Where {
+        columns,
+        values: vec![7.into()],
+    };
+    let open = Open::Items(BTreeSet::from([Arc::new(item.clone())]));
+    assert_eq!(ledger.open_anywhere(&name("a")), Some(&open));
+    for (at, is_equal, diverged, rows) in [(0, true, 0, 1), (1, false, 1, 1), (1, true, 0, 0)] {
+        let mut check = check(at);
+        let id = ledger.begin(&name("a"), None, &mut check, Duration::ZERO);
+        read(&mut check, 1);
+        let item = item.clone();
+        let found = id
+            .ok()
+            .and_then(|id| ledger.finish_items(id, &check, &[ItemRead { item, is_equal }]));
+        assert_eq!(found.map(|found| found.diverged.len()), Some(diverged));
+        let sum = summary(&ledger);
+        assert_eq!((sum.diverged_items, sum.open_rows), (diverged, rows), "{at}");
+    }
+}
+
+#[test]
+fn positions_that_bound_nothing_are_refused() {
+    for blue in [list(1), Position::File(place(1))] {
+        let positions = Positions {
+            blue: Shown::AtLeast(blue),
+            green: Shown::AtLeast(list(1)),
+        };
+        assert!(matches!(
+            Check::begin(positions),
+            Err(NotABound { side: Side::Blue, .. })
+        ));
+    }
+    let mut ledger = ledger(Caps::default());
+    ledger.not_provable(name("b"), NotProvable::Engine("MyISAM".into()));
+    let begun = ledger.begin(&name("b"), None, &mut check(0), Duration::ZERO);
+    assert_eq!(begun, Err(NotBegun::NotProvable(name("b"))));
+    assert_eq!(summary(&ledger).not_provable.len(), 1);
+    // A check whose positions were read before those of one that has begun may miss what was forgotten since.
+    bring(&mut ledger, 3, &[row("a", 1)]);
+    assert!(prove(&mut ledger, "a", 0, 3).is_some());
+    let verdict = prove(&mut ledger, "a", 0, 2);
+    assert!(matches!(verdict, Some(Verdict::Inconclusive(_))), "{verdict:?}");
+}
+
+#[test]
+fn the_estimate_wants_every_rate_that_it_needs() {
+    let mut ledger = ledger(Caps {
+        in_a_range: 2,
+        ..Caps::default()
+    });
+    let rates = Rates {
+        by_key: Some(1000),
+        scanned: None,
+        drain: Duration::from_millis(3),
+    };
+    assert_eq!(summary(&ledger).fence_time(rates), None, "nothing is proved");
+    assert!(prove(&mut ledger, "a", 0, 0).is_some());
+    assert!(prove(&mut ledger, "b", 0, 0).is_some());
+    assert_eq!(summary(&ledger).fence_time(rates), Some(rates.drain));
+    bring(&mut ledger, 1, &[row("a", 1), row("b", 1), row("b", 2)]);
+    assert_eq!(summary(&ledger).fence_time(rates), Some(Duration::from_millis(6)));
+    bring(&mut ledger, 2, &[row("b", 3)]);
+    let sum = summary(&ledger);
+    assert_eq!((sum.open_rows, sum.whole_rows), (1, 10), "too many in one range");
+    assert_eq!(sum.fence_time(rates), None, "no rate for whole ranges");
+    let rates = Rates {
+        scanned: Some(100),
+        ..rates
+    };
+    assert_eq!(sum.fence_time(rates), Some(Duration::from_millis(104)));
+    assert_eq!(sum.oldest, Some(Duration::from_secs(9)));
+}
+
+proptest! {
+    /// Whatever comes, the memory stays within its cap and no touched row is forgotten.
+    #[test]
+    fn caps_hold_and_nothing_is_forgotten(
+        in_a_range in 1_usize..6, bytes in 0_usize..4000,
+        touched in proptest::collection::vec((0_i128..12, 0_usize..40), 1..60),
+    ) {
+        let mut ledger = ledger(Caps { in_a_range, bytes_in_all: bytes });
+        prop_assert!(ledger.split(&name("a"), RangeId(0), 5.into()).is_ok());
+        for range in [0, 1] {
+            let verdict = prove(&mut ledger, "a", range, 0);
+            prop_assert!(matches!(verdict, Some(Verdict::Proved { .. })));
+        }
+        for (number, (key, length)) in touched.iter().enumerate() {
+            let text = Change::Row {
+                table: name("b"),
+                before: None,
+                after: Some(Key(vec![KeyPart::Bytes(vec![7; *length])])),
+            };
+            bring(&mut ledger, number as u64 + 1, &[row("a", *key), text]);
+            prop_assert!(ledger.bytes() <= bytes, "{} of {bytes}", ledger.bytes());
+        }
+        for (key, _) in &touched {
+            let range = RangeId(u32::from(*key > 5));
+            match ledger.open(&name("a"), range) {
+                Some(Open::Items(items)) => {
+                    prop_assert!(items.len() <= in_a_range);
+                    prop_assert!(items.contains(&Item::Row(Key::from(*key))));
+                }
+                Some(Open::Whole) => {}
+                None => prop_assert!(false, "no range"),
+            }
+        }
+        // Once both sides show all of it, everything can be proved again and nothing is open.
+        let last = touched.len() as u64;
+        for range in [0, 1] {
+            let verdict = prove(&mut ledger, "a", range, last);
+            prop_assert!(matches!(verdict, Some(Verdict::Proved { .. })), "{verdict:?}");
+        }
+        prop_assert_eq!(summary(&ledger).proved, 2);
+    }
+}
