@@ -94,6 +94,10 @@ fn prove(ledger: &mut Ledger, table: &str, range: u32, at: u64) -> Option<Verdic
     ledger.finish(id, &check)
 }
 
+const fn is_proved(verdict: &Option<Verdict>) -> bool {
+    matches!(verdict, Some(Verdict::Proved { .. }))
+}
+
 fn summary(ledger: &Ledger) -> Summary {
     Summary::of(ledger, Duration::from_secs(9))
 }
@@ -254,7 +258,7 @@ proptest! {
         prop_assert!(ledger.split(&name("a"), RangeId(0), 5.into()).is_ok());
         for range in [0, 1] {
             let verdict = prove(&mut ledger, "a", range, 0);
-            prop_assert!(matches!(verdict, Some(Verdict::Proved { .. })));
+            prop_assert!(is_proved(&verdict), "{verdict:?}");
         }
         for (number, (key, length)) in touched.iter().enumerate() {
             let text = Change::Row {
@@ -280,7 +284,7 @@ proptest! {
         let last = touched.len() as u64;
         for range in [0, 1] {
             let verdict = prove(&mut ledger, "a", range, last);
-            prop_assert!(matches!(verdict, Some(Verdict::Proved { .. })), "{verdict:?}");
+            prop_assert!(is_proved(&verdict), "{verdict:?}");
         }
         prop_assert_eq!(summary(&ledger).proved, 2);
     }

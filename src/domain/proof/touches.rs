@@ -267,6 +267,19 @@ impl Touches {
         }
     }
 
+    /// Whether a touch whose items are not known lies outside what both sides had executed. A proof from there would
+    /// not know what of it is open.
+    #[must_use]
+    pub fn has_unnamed_outside(&self, before: &Positions) -> bool {
+        self.folded
+            .as_ref()
+            .is_some_and(|outline| !outline.on_both(before))
+            || self
+                .recent
+                .iter()
+                .any(|(transaction, item)| item.is_none() && !before.on_both(transaction))
+    }
+
     /// The range was proved by a check that began with `before`: only what was touched by transactions that are not
     /// known to be in that proof stays open.
     pub fn proved(&mut self, before: &Positions, most: usize) {
