@@ -4,6 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::{BuildHasher, Hash, RandomState};
 
+/// A state by its fingerprint.
+type Mark = (u64, u64);
+
 pub struct Explored {
     pub states: usize,
     pub broken: Option<(&'static str, Vec<String>)>,
@@ -17,7 +20,7 @@ pub fn explore<World: Hash + Debug, Steps: IntoIterator<Item = (&'static str, Wo
 ) -> Explored {
     let (one, two) = (RandomState::new(), RandomState::new());
     let mark = |w: &World| (one.hash_one(w), two.hash_one(w));
-    let mut came_from: HashMap<(u64, u64), ((u64, u64), &'static str)> = HashMap::new();
+    let mut came_from: HashMap<Mark, (Mark, &'static str)> = HashMap::new();
     let first = mark(&start);
     came_from.insert(first, (first, "start"));
     let mut queue = VecDeque::from([start]);
