@@ -155,9 +155,10 @@ fn paired<'a>(blue: &'a Table, green: &'a Table) -> Result<Vec<(&'a Column, &'a 
                 .virtual_columns
                 .iter()
                 .any(|name| same_name(name, &column.name));
-            return Err(match generated {
-                true => NotProvable::GeneratedOnly(side.other(), column.name.clone()),
-                false => NotProvable::OnlyOn(side, column.name.clone()),
+            return Err(if generated {
+                NotProvable::GeneratedOnly(side.other(), column.name.clone())
+            } else {
+                NotProvable::OnlyOn(side, column.name.clone())
             });
         }
     }
@@ -215,18 +216,22 @@ fn row_text<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
 fn piece(column: &Column, other: &Kind) -> Option<String> {
     let name = quote::identifier(&column.name);
     let value = value(&name, &column.kind, other)?;
-    Some(match column.nullable {
-        true => format!("IF({name} IS NULL,'~',{value})"),
-        false => value,
+    Some(if column.nullable {
+        format!("IF({name} IS NULL,'~',{value})")
+    } else {
+        value
     })
 }
 
 /// The text of a value that is not NULL. No text may begin with `~`, and only one with its length in front may hold
 /// a `#`.
 fn value(name: &str, own: &Kind, other: &Kind) -> Option<String> {
-    let fraction = |kind: &str, own: u32, other: u32| match own == other {
-        true => name.to_owned(),
-        false => format!("CAST({name} AS {kind}({}))", own.max(other)),
+    let fraction = |kind: &str, own: u32, other: u32| {
+        if own == other {
+            name.to_owned()
+        } else {
+            format!("CAST({name} AS {kind}({}))", own.max(other))
+        }
     };
     Some(match (own, other) {
         (Kind::Integer { zerofill: true }, Kind::Integer { .. }) | (Kind::Bit, Kind::Bit) => {
@@ -242,10 +247,13 @@ fn value(name: &str, own: &Kind, other: &Kind) -> Option<String> {
                 zerofill,
             },
             Kind::Decimal { scale: others, .. },
-        ) if scale == others => match zerofill {
-            true => format!("CAST({name} AS DECIMAL({digits},{scale}))"),
-            false => name.to_owned(),
-        },
+        ) if scale == others => {
+            if *zerofill {
+                format!("CAST({name} AS DECIMAL({digits},{scale}))")
+            } else {
+                name.to_owned()
+            }
+        }
         // The plain text of a FLOAT has six digits, and that of a DOUBLE(M,D) has D decimals; a product has every
         // digit. A sum with zero would turn -0 into 0.
         (Kind::Float, Kind::Float) => format!("({name}*1e0)"),
@@ -277,9 +285,10 @@ fn value(name: &str, own: &Kind, other: &Kind) -> Option<String> {
 
 /// Bytes with their number in front, or the digest of a value that may be long.
 fn bytes_of(value: &str, longest: u64) -> String {
-    match longest > WIDE {
-        true => format!("SHA2({value},256)"),
-        false => format!("CONCAT(LENGTH({value}),':',CAST({value} AS BINARY))"),
+    if longest > WIDE {
+        format!("SHA2({value},256)")
+    } else {
+        format!("CONCAT(LENGTH({value}),':',CAST({value} AS BINARY))")
     }
 }
 
@@ -301,9 +310,10 @@ fn converts(own: &Kind, other: &Kind) -> bool {
 
 /// The text in a character set that both sides have.
 fn as_text(name: &str, own: &Kind, other: &Kind) -> String {
-    match converts(own, other) {
-        true => format!("CONVERT({name} USING utf8mb4)"),
-        false => name.to_owned(),
+    if converts(own, other) {
+        format!("CONVERT({name} USING utf8mb4)")
+    } else {
+        name.to_owned()
     }
 }
 
@@ -312,9 +322,10 @@ fn key_column(column: &Column, other: &Column) -> Option<KeyColumn> {
     let name = quote::identifier(&column.name);
     let (read, literal) = match (&column.kind, &other.kind) {
         (Kind::Text { charset, .. }, others) => {
-            let charset = match converts(&column.kind, others) {
-                true => "utf8mb4".to_owned(),
-                false => charset.clone(),
+            let charset = if converts(&column.kind, others) {
+                "utf8mb4".to_owned()
+            } else {
+                charset.clone()
             };
             let text = as_text(&name, &column.kind, others);
             (format!("HEX({text})"), Literal::Text(charset))
@@ -346,4 +357,102 @@ fn key_column(column: &Column, other: &Column) -> Option<KeyColumn> {
         }
     };
     Some(KeyColumn { name, read, literal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, kind: Kind, nullable: bool) -> Column {
+        Column {
+            name: name.into(),
+            kind,
+            written: "TYPE".into(),
+            collation: None,
+            nullable,
+            generated: false,
+            invisible: false,
+        }
+    }
+
+    fn table(columns: Vec<Column>, key: &str) -> Table {
+        Table {
+            schema: "shop".into(),
+            name: "t`".into(),
+            engine: "InnoDB".into(),
+            versioned: false,
+            columns,
+            virtual_columns: std::iter::once("w".to_owned()).collect(),
+            keys: vec![Key {
+                index: "PRIMARY".into(),
+                columns: vec![key.into()],
+            }],
+        }
+    }
+
+    fn text(charset: &str, bytes: u64) -> Kind {
+        Kind::Text {
+            charset: charset.into(),
+            bytes,
+        }
+    }
+
+    fn id() -> Column {
+        column("id", Kind::Integer { zerofill: false }, false)
+    }
+
+    #[test]
+    fn both_sides_agree_on_the_text() {
+        let blue = table(
+            vec![
+                id(),
+                column("s", text("latin1", 20), true),
+                column("d", Kind::DateTime(0), false),
+            ],
+            "id",
+        );
+        let mut green = table(
+            vec![
+                id(),
+                column("d", Kind::DateTime(3), false),
+                column("S", text("utf8mb4", 80), true),
+            ],
+            "ID",
+        );
+        green.columns[0].kind = Kind::Integer { zerofill: true };
+        let both = Expressions::of(&blue, &green).unwrap();
+        assert_eq!(both.blue.from, "`shop`.`t``` FORCE INDEX (`PRIMARY`)");
+        assert_eq!(
+            both.blue.row,
+            "CONCAT(`id`,'#',IF(`s` IS NULL,'~',CONCAT(LENGTH(CONVERT(`s` USING utf8mb4)),':',\
+             CAST(CONVERT(`s` USING utf8mb4) AS BINARY))),'#',CAST(`d` AS DATETIME(3)))"
+        );
+        assert_eq!(
+            both.green.row,
+            "CONCAT(CAST(`id` AS UNSIGNED),'#',IF(`S` IS NULL,'~',CONCAT(LENGTH(CONVERT(`S` USING utf8mb4)),':',\
+             CAST(CONVERT(`S` USING utf8mb4) AS BINARY))),'#',`d`)"
+        );
+        assert_eq!(both.converted, ["s"]);
+        assert!(both.sorted_alike && !both.has_generated);
+    }
+
+    #[test]
+    fn what_is_long_on_one_side_is_digested_on_both() {
+        let of = |bytes| table(vec![id(), column("s", text("utf8", bytes), false)], "id");
+        let both = Expressions::of(&of(30), &of(WIDE + 1)).unwrap();
+        assert_eq!(both.blue.row, "CONCAT(`id`,'#',SHA2(`s`,256))");
+        assert_eq!(both.blue.row, both.green.row);
+    }
+
+    #[test]
+    fn what_has_no_text_in_common_is_said() {
+        let of = |column: Column| table(vec![id(), column], "id");
+        let said = |blue, green| Expressions::of(&of(blue), &of(green)).unwrap_err().to_string();
+        let v = |kind| column("v", kind, true);
+        assert!(said(v(Kind::Json), v(text("utf8mb4", u64::MAX))).contains("no text in common"));
+        assert!(said(v(Kind::Unknown), v(Kind::Unknown)).contains("`v` on blue has the type TYPE"));
+        assert!(said(v(Kind::Date), column("x", Kind::Date, true)).contains("`v` is on blue only"));
+        assert!(said(column("w", Kind::Date, true), column("w", Kind::Unknown, true)).contains("TYPE"));
+        assert!(said(column("w", Kind::Date, true), column("x", Kind::Date, true)).contains("generated"));
+    }
 }

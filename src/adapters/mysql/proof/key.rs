@@ -73,10 +73,13 @@ impl KeyColumn {
             (_, Part::Bytes(bytes)) => format!("X'{}'", hex(bytes)),
             (Literal::Number, Part::Plain(number)) if is_number(number) => number.clone(),
             // Without an exponent it would be a DECIMAL, and compared as one.
-            (Literal::Float, Part::Plain(number)) if is_number(number) => match number.contains('e') {
-                true => number.clone(),
-                false => format!("{number}e0"),
-            },
+            (Literal::Float, Part::Plain(number)) if is_number(number) => {
+                if number.contains('e') {
+                    number.clone()
+                } else {
+                    format!("{number}e0")
+                }
+            }
             (_, Part::Plain(text)) => quote::text(text),
         }
     }
@@ -130,9 +133,10 @@ pub(super) fn in_range(columns: &[KeyColumn], range: &Range) -> String {
         .as_ref()
         .map(|value| beyond(columns, value, "<", "<="));
     let both: Vec<String> = [after, until].into_iter().flatten().collect();
-    match both.is_empty() {
-        true => "TRUE".to_owned(),
-        false => both.join(" AND "),
+    if both.is_empty() {
+        "TRUE".to_owned()
+    } else {
+        both.join(" AND ")
     }
 }
 
