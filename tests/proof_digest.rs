@@ -115,6 +115,8 @@ fn exact(row: Vec<Value>) -> String {
         // Exact: every FLOAT is a DOUBLE.
         Value::Float(f) => format!("{:x}", f64::from(f).to_bits()),
         Value::Double(f) => format!("{:x}", f.to_bits()),
+        // Its own form for people is cut short.
+        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         other => format!("{other:?}"),
     });
     values.collect::<Vec<_>>().join(" | ")
@@ -429,6 +431,10 @@ async fn every_type(world: &mut World, most_shifts: usize, of_family: bool) {
         types.extend(more_types(&world.blue.caps));
     }
     for (kind, values) in types {
+        // Of the same literal one family stores -0, the other 0.
+        let zeros_alike = world.blue.caps.family() == world.green.caps.family();
+        let mut values = values.to_vec();
+        values.retain(|value| zeros_alike || *value != "-0.0e0");
         let column = format!("id INT PRIMARY KEY, v {kind}");
         world.create(&column, &column).await;
         let choice = ["ENUM", "SET"].iter().any(|choice| kind.starts_with(choice));

@@ -227,10 +227,10 @@ fn piece(column: &Column, other: &Kind) -> Option<String> {
 /// a `#`.
 fn value(name: &str, own: &Kind, other: &Kind) -> Option<String> {
     let fraction = |kind: &str, own: u32, other: u32| {
-        if own == other {
+        if own >= other {
             name.to_owned()
         } else {
-            format!("CAST({name} AS {kind}({}))", own.max(other))
+            format!("CAST({name} AS {kind}({other}))")
         }
     };
     Some(match (own, other) {
