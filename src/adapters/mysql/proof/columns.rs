@@ -159,7 +159,7 @@ async fn columns(
             // A length that was not told is taken for the longest.
             bytes: number(row, "bytes", "bytes").unwrap_or(u64::MAX),
             digits: number(row, "digits", "digits").unwrap_or(0),
-            scale: number(row, "scale", "scale").unwrap_or(0),
+            scale: number(row, "scale", "scale"),
             fraction: number(row, "fraction", "fraction").unwrap_or(0),
         };
         table.columns.push(Column {

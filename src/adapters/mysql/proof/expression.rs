@@ -6,7 +6,7 @@
 //! NULL, which the digest refuses.
 
 use super::columns::{Column, Key, Table, same_name};
-use super::key::{KeyColumn, Literal};
+use super::key::{KeyColumn, Literal, SINGLE};
 use super::kind::{Kind, plain_charset};
 use super::not_provable::NotProvable;
 use crate::adapters::mysql::quote;
@@ -254,9 +254,9 @@ fn value(name: &str, own: &Kind, other: &Kind) -> Option<String> {
                 name.to_owned()
             }
         }
-        // The plain text of a FLOAT has six digits, and that of a DOUBLE(M,D) has D decimals; a product has every
-        // digit. A sum with zero would turn -0 into 0.
-        (Kind::Float, Kind::Float) => format!("({name}*1e0)"),
+        // No product with 1 and no sum with 0: of those MySQL 9.7 cuts the last digit off.
+        (Kind::Double { .. }, Kind::Double { .. }) if own == other => name.to_owned(),
+        (Kind::Float, Kind::Float) => format!("({name}*{SINGLE})"),
         (Kind::Text { bytes, .. }, Kind::Text { bytes: others, .. }) => {
             bytes_of(&as_text(name, own, other), *bytes.max(others))
         }
@@ -350,6 +350,7 @@ fn key_column(column: &Column, other: &Column) -> Option<KeyColumn> {
         (own, others) => {
             let literal = match own {
                 Kind::Float => Literal::Float,
+                Kind::Double { .. } => Literal::Double,
                 Kind::Integer { .. } | Kind::Decimal { .. } | Kind::Bit | Kind::Year => Literal::Number,
                 _ => Literal::Quoted,
             };

@@ -30,10 +30,18 @@ pub struct Range {
     pub until: Option<KeyValue>,
 }
 
+/// 2 to the power of 149, which makes an integer of every FLOAT, without rounding.
+///
+/// The plain text of a FLOAT has six digits. As a DOUBLE it has them all, but MySQL 9.7 cuts the text of a computed
+/// DOUBLE at 22 characters; the integer is never longer.
+pub(super) const SINGLE: &str = "7.136238463529799e44";
+
 /// How the values of a column are written as literals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
     Number,
+    Double,
+    /// A FLOAT, read as [`SINGLE`] times its value.
     Float,
     Quoted,
     /// Bytes, filled up with zeros to this length.
@@ -72,13 +80,9 @@ impl KeyColumn {
             }
             (_, Part::Bytes(bytes)) => format!("X'{}'", hex(bytes)),
             (Literal::Number, Part::Plain(number)) if is_number(number) => number.clone(),
-            // Without an exponent it would be a DECIMAL, and compared as one.
+            (Literal::Double, Part::Plain(number)) if is_number(number) => double(number),
             (Literal::Float, Part::Plain(number)) if is_number(number) => {
-                if number.contains('e') {
-                    number.clone()
-                } else {
-                    format!("{number}e0")
-                }
+                format!("({}/{SINGLE})", double(number))
             }
             (_, Part::Plain(text)) => quote::text(text),
         }
@@ -90,6 +94,15 @@ impl KeyColumn {
             (Literal::Binary(_) | Literal::Text(_), Value::Bytes(digits)) => unhex(digits).map(Part::Bytes),
             _ => text_at(row, at).map(Part::Plain),
         }
+    }
+}
+
+/// Without an exponent a number would be a DECIMAL, and compared as one.
+fn double(number: &str) -> String {
+    if number.contains('e') {
+        number.to_owned()
+    } else {
+        format!("{number}e0")
     }
 }
 
@@ -228,8 +241,8 @@ mod tests {
             "18446744073709551615"
         );
         assert_eq!(written(Literal::Number, plain("1) OR (1")), "'1) OR (1'");
-        assert_eq!(written(Literal::Float, plain("0.5")), "0.5e0");
-        assert_eq!(written(Literal::Float, plain("-1e-7")), "-1e-7");
+        assert_eq!(written(Literal::Double, plain("0.5")), "0.5e0");
+        assert_eq!(written(Literal::Double, plain("-1e-7")), "-1e-7");
         assert_eq!(written(Literal::Quoted, plain("it's")), "'it''s'");
         assert_eq!(
             written(Literal::Text("latin1".into()), Part::Bytes(vec![0xE9])),

@@ -17,8 +17,15 @@ pub enum Kind {
         /// Padded when shown.
         zerofill: bool,
     },
-    /// FLOAT and DOUBLE.
+    /// FLOAT.
     Float,
+    /// DOUBLE.
+    Double {
+        /// Digits after the point, if they were said.
+        scale: Option<u32>,
+        /// Padded when shown.
+        zerofill: bool,
+    },
     /// BIT.
     Bit,
     /// CHAR, VARCHAR and TEXT, and JSON on MariaDB.
@@ -82,7 +89,7 @@ pub struct Written {
     /// `NUMERIC_PRECISION`.
     pub digits: u32,
     /// `NUMERIC_SCALE`.
-    pub scale: u32,
+    pub scale: Option<u32>,
     /// `DATETIME_PRECISION`.
     pub fraction: u32,
 }
@@ -100,10 +107,14 @@ impl Kind {
             },
             "decimal" | "numeric" => Self::Decimal {
                 digits: written.digits,
+                scale: written.scale.unwrap_or(0),
+                zerofill: column_type.contains("zerofill"),
+            },
+            "float" => Self::Float,
+            "double" | "real" => Self::Double {
                 scale: written.scale,
                 zerofill: column_type.contains("zerofill"),
             },
-            "float" | "double" | "real" => Self::Float,
             "bit" => Self::Bit,
             "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" => {
                 Self::Text { charset, bytes }

@@ -120,7 +120,14 @@ fn known(nullable: bool) -> Result<Expression, NotProvable> {
         columns: vec![
             column("id", Kind::Integer { zerofill: false }, false),
             column("t", text(4), nullable),
-            column("f", Kind::Float, true),
+            column(
+                "f",
+                Kind::Double {
+                    scale: None,
+                    zerofill: false,
+                },
+                true,
+            ),
             column("d", Kind::DateTime(0), true),
             column("w", text(u64::MAX), true),
         ],
