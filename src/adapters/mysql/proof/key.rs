@@ -119,7 +119,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The bytes of hexadecimal digits.
 pub(super) fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
