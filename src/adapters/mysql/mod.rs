@@ -12,6 +12,7 @@ pub mod lag;
 pub mod own_schema;
 pub mod position_read;
 pub mod prepare;
+pub mod proof;
 pub mod quote;
 pub mod relax;
 pub mod replication;

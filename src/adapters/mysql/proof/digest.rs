@@ -1,0 +1,227 @@
+//! The statements that digest a range, and the rows of one.
+
+use std::time::Duration;
+
+use mysql_async::Row;
+
+use super::expression::{Class, Expression};
+use super::key::{self, KeyValue, Range};
+use super::settings;
+use crate::adapters::mysql::columns::text_at;
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::session::Session;
+use crate::domain::server::Version;
+
+/// How many rows are asked for by their keys in one statement.
+pub const ROWS_AT_ONCE: usize = 1000;
+
+/// How much of each row's SHA-256 goes into the digest of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// All 256 bits: MySQL from 8.0 on.
+    Whole,
+    /// The first 64 bits: `BIT_XOR` of other servers takes numbers only. On MariaDB it takes a longer text without an
+    /// error, too, and finds 0.
+    Half,
+    /// The first and the second 64 bits, at twice the cost.
+    Halves,
+}
+
+impl Form {
+    /// The form that both servers have. `second_half`: where that is the short one, with 64 bits more.
+    #[must_use]
+    pub fn of(blue: &Version, green: &Version, second_half: bool) -> Self {
+        let long = |version: &Version| version.is_mysql_from((8, 0, 0));
+        match (long(blue) && long(green), second_half) {
+            (true, _) => Self::Whole,
+            (false, true) => Self::Halves,
+            (false, false) => Self::Half,
+        }
+    }
+
+    fn aggregate(self, text: &str) -> String {
+        // A row without a text would be left out of the XOR without a word. `COUNT(text)` would find it at the price of
+        // making every text twice; EXP(1000) is out of range (error 1690), and ends the statement at that row.
+        // RAND() keeps it from being computed beforehand.
+        let hash = format!("IFNULL(SHA2({text},256),EXP(1000+RAND()))");
+        // Without COALESCE: under it MySQL 5.6 cuts numbers beyond 2^63 down to that. No row gives 0 all the same.
+        let bits = |from| format!("BIT_XOR(CAST(CONV(SUBSTR({hash},{from},16),16,10) AS UNSIGNED))");
+        match self {
+            Self::Whole => format!("COALESCE(HEX(BIT_XOR(UNHEX({hash}))),'')"),
+            Self::Half => bits(1),
+            Self::Halves => format!("CONCAT({},' ',{})", bits(1), bits(17)),
+        }
+    }
+}
+
+/// What is known of a range: equal digests are equal ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// How many rows it has.
+    pub rows: u64,
+    /// The XOR of their SHA-256, as the form has it.
+    pub xor: String,
+}
+
+/// The SHA-256 of one row's text.
+pub type RowHash = [u8; 32];
+
+/// Error 1690: a value is out of range.
+const OUT_OF_RANGE: u16 = 1690;
+
+const NO_TEXT: &str = "a row has a value that cannot be compared: longer than `max_allowed_packet`, or not valid in its \
+                       character set; nothing is known of this range, and it must not count as equal";
+
+/// The statement that digests a range.
+#[must_use]
+pub fn range_statement(form: Form, of: &Expression, class: Class, range: &Range) -> String {
+    format!(
+        "SELECT COUNT(*), {} FROM {} WHERE {}",
+        form.aggregate(of.text(class)),
+        of.from,
+        key::in_range(&of.key, range)
+    )
+}
+
+/// Digests a range on one side.
+///
+/// # Errors
+/// What the server answered; that the session lacks the settings of the proof; a row that cannot be compared.
+pub async fn range(
+    session: &mut Session,
+    form: Form,
+    of: &Expression,
+    class: Class,
+    range: &Range,
+    budget: Duration,
+) -> Result<Digest, ServerError> {
+    let doing = "digest a range of rows";
+    let rows = ask(session, doing, &range_statement(form, of, class, range), budget).await?;
+    let digest = rows.first().and_then(|row| {
+        let rows = text_at(row, 0)?.parse().ok()?;
+        let xor = text_at(row, 1)?;
+        // Of no rows the long form is as many zeros as the version likes.
+        let xor = if rows == 0 { String::new() } else { xor };
+        Some(Digest { rows, xor })
+    });
+    digest.ok_or_else(|| session.unexpected(doing, "no digest of the range"))
+}
+
+/// Digests every row of a range by itself, in the order of the key: to find the rows in which two ranges differ.
+///
+/// # Errors
+/// As [`range`].
+pub async fn rows_of_range(
+    session: &mut Session,
+    of: &Expression,
+    class: Class,
+    range: &Range,
+    budget: Duration,
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    let condition = format!("{} ORDER BY {}", key::in_range(&of.key, range), names(of));
+    rows(session, of, class, &condition, budget).await
+}
+
+/// Digests the rows that have these keys; those that are not there are not returned. At most [`ROWS_AT_ONCE`] keys are
+/// asked for in one statement.
+///
+/// # Errors
+/// As [`range`].
+pub async fn rows_of_keys(
+    session: &mut Session,
+    of: &Expression,
+    class: Class,
+    keys: &[KeyValue],
+    budget: Duration,
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    let mut found = Vec::new();
+    for keys in keys.chunks(ROWS_AT_ONCE) {
+        found.extend(rows(session, of, class, &key::among(&of.key, keys), budget).await?);
+    }
+    Ok(found)
+}
+
+/// The key of the row that ends a range of so many rows; `None` if the table has fewer.
+///
+/// # Errors
+/// As [`range`].
+pub async fn end_of_range(
+    session: &mut Session,
+    of: &Expression,
+    after: Option<&KeyValue>,
+    rows: u64,
+    budget: Duration,
+) -> Result<Option<KeyValue>, ServerError> {
+    let doing = "find the end of a range of rows";
+    let range = Range {
+        after: after.cloned(),
+        until: None,
+    };
+    let sql = format!(
+        "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1 OFFSET {}",
+        reads(of),
+        of.from,
+        key::in_range(&of.key, &range),
+        names(of),
+        rows.saturating_sub(1)
+    );
+    let found = ask(session, doing, &sql, budget).await?;
+    let Some(row) = found.first() else {
+        return Ok(None);
+    };
+    let key = key::read(&of.key, row);
+    key.map(Some)
+        .ok_or_else(|| session.unexpected(doing, "no key of a row"))
+}
+
+async fn rows(
+    session: &mut Session,
+    of: &Expression,
+    class: Class,
+    condition: &str,
+    budget: Duration,
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    let doing = "digest single rows";
+    let sql = format!(
+        "SELECT {}, SHA2({},256) FROM {} WHERE {condition}",
+        reads(of),
+        of.text(class),
+        of.from
+    );
+    let rows = ask(session, doing, &sql, budget).await?;
+    let read = |row: &Row| {
+        let hash = text_at(row, of.key.len())?;
+        Some((
+            key::read(&of.key, row)?,
+            RowHash::try_from(key::unhex(hash.as_bytes())?).ok()?,
+        ))
+    };
+    let read: Option<Vec<_>> = rows.iter().map(read).collect();
+    read.ok_or_else(|| session.unexpected(doing, NO_TEXT))
+}
+
+/// Runs a statement of the proof, once the session is seen to have the settings of the proof.
+async fn ask(
+    session: &mut Session,
+    doing: &str,
+    sql: &str,
+    budget: Duration,
+) -> Result<Vec<Row>, ServerError> {
+    let batch = format!("{}; {sql}", settings::ASK);
+    let mut sets = match session.batch(doing, &batch, budget).await {
+        Err(e) if e.code() == Some(OUT_OF_RANGE) => return Err(session.unexpected(doing, NO_TEXT)),
+        other => other?.into_iter(),
+    };
+    settings::check(session, doing, sets.next().as_ref())?;
+    Ok(sets.next().unwrap_or_default())
+}
+
+fn reads(of: &Expression) -> String {
+    let reads: Vec<&str> = of.key.iter().map(|column| column.read.as_str()).collect();
+    reads.join(", ")
+}
+
+fn names(of: &Expression) -> String {
+    let names: Vec<&str> = of.key.iter().map(|column| column.name.as_str()).collect();
+    names.join(", ")
+}
