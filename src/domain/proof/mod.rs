@@ -13,6 +13,8 @@
 //! summary      what is proved and what is not, and how long the fence would take
 //! ```
 //!
+//! No command uses it yet: `tests/proof` explores it.
+//!
 //! The rule that everything here keeps (DESIGN section 5): an event that has arrived says nothing about what a reader
 //! sees. A transaction is *on both sides* when what both servers had executed before the reading holds it, and *on
 //! neither* when it stands in blue's binlog behind the place that was read after it. Everything else is in doubt, and a
