@@ -159,6 +159,14 @@ impl World {
         Expressions::of(&blue, &green).unwrap_or_else(|why| panic!("not provable: {why}"))
     }
 
+    /// All rows that blue has, in the order of their keys.
+    async fn rows_on_blue(&mut self, of: &Expressions) -> Vec<(KeyValue, digest::RowHash)> {
+        let all = Range::default();
+        digest::rows_of_range(&mut self.blue.proof, &of.blue, Class::Written, &all, BUDGET)
+            .await
+            .unwrap()
+    }
+
     fn forms(&self) -> Vec<Form> {
         let (blue, green) = (&self.blue.caps.version, &self.green.caps.version);
         vec![Form::of(blue, green, false), Form::Half, Form::Halves]
@@ -510,15 +518,7 @@ async fn every_key(world: &mut World) {
         }
         let of = world.expressions().await;
         assert!(of.sorted_alike, "{kind}");
-        let all = digest::rows_of_range(
-            &mut world.blue.proof,
-            &of.blue,
-            Class::Written,
-            &Range::default(),
-            BUDGET,
-        )
-        .await
-        .unwrap();
+        let all = world.rows_on_blue(&of).await;
         assert!(all.len() > 1, "{kind}: {} rows", all.len());
         let keys: Vec<KeyValue> = all.iter().map(|(key, _)| key.clone()).collect();
 
@@ -741,15 +741,7 @@ async fn other_types(world: &mut World) {
     world.equal("keys in two character sets").await;
     let of = world.expressions().await;
     assert!(!of.sorted_alike);
-    let all = digest::rows_of_range(
-        &mut world.blue.proof,
-        &of.blue,
-        Class::Written,
-        &Range::default(),
-        BUDGET,
-    )
-    .await
-    .unwrap();
+    let all = world.rows_on_blue(&of).await;
     let keys: Vec<KeyValue> = all.iter().map(|(key, _)| key.clone()).collect();
     for place in [&mut world.blue, &mut world.green] {
         let of = of.of_side(place.proof.side());

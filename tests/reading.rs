@@ -21,9 +21,7 @@ async fn prepared(blue: ServerKind, green: ServerKind) -> (SandboxPair, Operator
         .run(&["CREATE DATABASE shop", "CREATE TABLE shop.t (id INT PRIMARY KEY)"])
         .await
         .unwrap();
-    let operator = Operator::of(&pair, |text| text);
-    let prepared = operator.run("prepare", &[]).await;
-    assert_eq!(prepared.code, 0, "{prepared}");
+    let operator = Operator::prepared(&pair).await;
     (pair, operator)
 }
 

@@ -141,9 +141,7 @@ async fn prepared() -> (SandboxPair, Operator) {
     let pair = SandboxPair::start(ServerKind::MySql97, ServerKind::MySql97, &PairOptions::default())
         .await
         .unwrap();
-    let operator = Operator::of(&pair, |text| text);
-    let prepared = operator.run("prepare", &[]).await;
-    assert_eq!(prepared.code, 0, "{prepared}");
+    let operator = Operator::prepared(&pair).await;
     (pair, operator)
 }
 

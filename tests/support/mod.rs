@@ -340,6 +340,14 @@ impl Operator {
         Self { home, playbook }
     }
 
+    /// An operator of the pair who has prepared it.
+    pub async fn prepared(pair: &SandboxPair) -> Self {
+        let operator = Self::of(pair, |text| text);
+        let prepared = operator.run("prepare", &[]).await;
+        assert_eq!(prepared.code, 0, "{prepared}");
+        operator
+    }
+
     /// A command with the playbook and further arguments, ready to be started.
     pub fn command(&self, command: &str, more: &[&str]) -> std::process::Command {
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_bleen"));

@@ -28,8 +28,8 @@ pub fn is_relaxing(what: &str) -> bool {
     what == WHAT
 }
 
-/// What is recorded on blue of the green of this label, if it is relaxed: the statement of each row makes green durable again. Empty if it
-/// is not relaxed.
+/// What is recorded on blue of the green of this label, if it is relaxed: the statement of each row makes green durable
+/// again. Empty if it is not relaxed.
 ///
 /// # Errors
 /// Any [`super::error::Cause`].

@@ -250,7 +250,8 @@ impl Hands<'_> {
         HandStep {
             step: "2",
             what: "read green. Green read-only, no epoch row, and nothing executed that blue has not, all of it certain: \
-                   3a (if it may have been open and forgotten it: 3a or 3b, as the applications are pointed). Green open, or an epoch row, or something of its own: 3b. Cannot be read: leave both shut"
+                   3a (if it may have been open and forgotten it: 3a or 3b, as the applications are pointed). Green \
+                   open, or an epoch row, or something of its own: 3b. Cannot be read: leave both shut"
                 .to_owned(),
             statements,
         }
