@@ -8,6 +8,7 @@
 //! ranges       which key falls into which range
 //! pace         how many rows a range should have, from how long the last ones took
 //! cascade      what a foreign key changes on a child without a row event
+//! stream       what a reader of blue's binlog brings
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
 //! summary      what is proved and what is not, and how long the fence would take
@@ -27,6 +28,7 @@ pub mod key;
 pub mod ledger;
 pub mod pace;
 pub mod ranges;
+pub mod stream;
 pub mod summary;
 mod table;
 pub mod touches;

@@ -7,6 +7,7 @@
 
 use super::columns::{Column, Key, Table, same_name};
 use super::key::{KeyColumn, Literal, SINGLE};
+use super::key_form::Form;
 use super::kind::{Kind, plain_charset};
 use super::not_provable::NotProvable;
 use crate::adapters::mysql::quote;
@@ -357,7 +358,13 @@ fn key_column(column: &Column, other: &Column) -> Option<KeyColumn> {
             (value(&name, own, others)?, literal)
         }
     };
-    Some(KeyColumn { name, read, literal })
+    let form = Form::of(column, other);
+    Some(KeyColumn {
+        name,
+        read,
+        literal,
+        form,
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use mysql_async::{Row, Value};
 
+use super::key_form::{self, Form};
 use crate::adapters::mysql::columns::text_at;
 use crate::adapters::mysql::quote;
 
@@ -58,6 +59,8 @@ pub struct KeyColumn {
     /// The expression that is asked for its value.
     pub(super) read: String,
     pub(super) literal: Literal,
+    /// How its values stand in the proof's ledger.
+    pub form: Form,
 }
 
 impl KeyColumn {
@@ -74,9 +77,7 @@ impl KeyColumn {
         match (&self.literal, part) {
             (Literal::Text(charset), Part::Bytes(bytes)) => format!("_{charset} X'{}'", hex(bytes)),
             (Literal::Binary(length), Part::Bytes(bytes)) => {
-                let mut padded = bytes.clone();
-                padded.resize(bytes.len().max(*length), 0);
-                format!("X'{}'", hex(&padded))
+                format!("X'{}'", hex(&key_form::padded(bytes, *length)))
             }
             (_, Part::Bytes(bytes)) => format!("X'{}'", hex(bytes)),
             (Literal::Number, Part::Plain(number)) if is_number(number) => number.clone(),
@@ -201,6 +202,7 @@ mod tests {
             name: name.into(),
             read: name.into(),
             literal,
+            form: Form::Printed,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod columns;
 pub mod digest;
 pub mod expression;
 pub mod key;
+pub mod key_form;
 pub mod kind;
 pub mod not_provable;
 pub mod self_test;
