@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::domain::guardrails::{Finding, Severity};
 use crate::domain::ids::Side;
 use crate::domain::outcome::Outcome;
+use crate::domain::proof::drill::Differs;
 use crate::domain::step::Step;
 
 /// Version of the events' form in JSON; grows when a field changes its meaning or goes.
@@ -151,6 +152,10 @@ pub enum EventKind {
         #[serde(serialize_with = "milliseconds", rename = "took_ms")]
         took: Duration,
     },
+    /// How far the data proof is.
+    Proof(ProofEvent),
+    /// A row that differs on the two sides, and no lag explains it.
+    Difference(Difference),
     /// Something worth knowing.
     Note {
         /// In words.
@@ -174,6 +179,64 @@ pub enum EventKind {
     },
     /// The last event of a command: fields depend on the command.
     Result(serde_json::Value),
+}
+
+/// How far the data proof is.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProofEvent {
+    /// Ranges of all tables that can be proved.
+    pub ranges: usize,
+    /// Ranges that are proved and that nothing has touched since.
+    pub proved: usize,
+    /// Ranges that are proved but for rows touched since.
+    pub open: usize,
+    /// Ranges of which nothing is known, or not any more.
+    pub unproven: usize,
+    /// Ranges that differ.
+    pub diverged: usize,
+    /// Tables that cannot be proved.
+    pub not_provable: usize,
+    /// Rows known to differ.
+    pub differing_rows: u64,
+    /// Rows that were touched since they were proved, and that a switchover would have to compare under the hold.
+    pub open_rows: u64,
+    /// The age of the oldest proof, in milliseconds.
+    pub oldest_proof_ms: Option<f64>,
+    /// Rows read so far, on the side that has more.
+    pub rows_read: u64,
+    /// Rows read in a second since the last event.
+    pub rows_per_second: u64,
+    /// How long comparing what is open would take under the hold, in milliseconds; nothing while that is not known.
+    pub fence_ms: Option<f64>,
+    /// Why nothing is read at present.
+    pub paused: Option<String>,
+}
+
+/// A row that differs, in words that people can use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The table.
+    pub table: String,
+    /// The row's key: column and value.
+    pub key: Vec<(String, String)>,
+    /// How it differs.
+    pub how: Differs,
+    /// The columns that differ; empty where the row is on one side only.
+    pub columns: Vec<ColumnDiffers>,
+    /// The statement that would make green's row equal to blue's; `None` where none can be written.
+    #[serde(skip)]
+    pub repair: Option<String>,
+}
+
+/// One column of a row that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ColumnDiffers {
+    /// Its name.
+    pub column: String,
+    /// Blue's value, `None` for NULL.
+    pub blue: Option<String>,
+    /// Green's value, `None` for NULL.
+    pub green: Option<String>,
 }
 
 /// Hands events to the outputs. Cloning is cheap. It never waits: while an output is stuck, events are dropped and

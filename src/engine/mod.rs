@@ -8,5 +8,6 @@ pub mod fault;
 pub mod hooks;
 pub mod ports;
 pub mod prepare;
+pub mod proof;
 pub mod switchover;
 mod words;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::proof;
 use super::words::{duration, elapsed, harmless, milliseconds};
 use super::{Line, Stream, Tone};
 use crate::domain::lag::transactions;
@@ -21,6 +22,7 @@ pub struct Human {
     every: Duration,
     waiting: Option<(Step, Duration)>,
     lag_shown: Option<Duration>,
+    proof_shown: Option<Duration>,
     planned: Option<Step>,
     last_seq: u64,
     /// Whether lag is what was asked for: data, each time, with its time.
@@ -38,6 +40,7 @@ impl Human {
             every,
             waiting: None,
             lag_shown: None,
+            proof_shown: None,
             planned: None,
             last_seq: 0,
             lag_is_data: false,
@@ -163,6 +166,19 @@ impl Human {
                     format!("hook {name} at {at} failed: {why} (after {})", duration(*took)),
                 ),
             }),
+            EventKind::Proof(at) => {
+                if self
+                    .proof_shown
+                    .is_none_or(|shown| event.elapsed >= shown + self.every)
+                {
+                    self.proof_shown = Some(event.elapsed);
+                    lines.push(now.talk("·", Tone::Plain, proof::progress(at)));
+                }
+            }
+            EventKind::Difference(found) => {
+                let told = proof::difference(found);
+                lines.extend(told.into_iter().map(|line| data("", "", Tone::Error, line)));
+            }
             EventKind::Note { text } => lines.extend(now.talk_lines("·", Tone::Plain, text)),
             EventKind::Warning { text } => lines.extend(now.talk_lines("! warning:", Tone::Warning, text)),
             EventKind::AttemptEnded {

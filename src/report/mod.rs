@@ -4,6 +4,7 @@
 
 pub mod human;
 pub mod json;
+mod proof;
 mod words;
 
 /// Which of the two streams a line belongs to.

@@ -6,6 +6,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::super::ids::Side;
 use super::key::Key;
 use super::touches::{InDoubt, Item};
@@ -14,7 +16,8 @@ use super::touches::{InDoubt, Item};
 pub type Rows = BTreeMap<Key, [u8; 32]>;
 
 /// How one row differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Differs {
     /// Its values.
     Values,

@@ -3,33 +3,52 @@
 //! The one door for an adapter: the stream's reader brings transactions, those who read servers bring checks.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::ids::Side;
 use super::super::position::FilePosition;
 use super::bracket::{Check, Doubt, Verdict, Void};
-use super::drill::{Drilled, Rows, Touched, compare};
+use super::drill::{Drilled, Rows, compare};
 use super::key::Key;
 use super::ranges::{Bounds, NotSplit, RangeId};
 pub use super::table::State;
 use super::table::{Range, Table};
 use super::touches::{Caps, InDoubt, Item, Open, Touches};
-use super::transaction::{Origin, Positions, Start, TableName, Transaction};
+use super::transaction::{Origin, Outline, Positions, Start, TableName, Transaction};
 
-/// Why a table cannot be proved at all.
+/// Why a table cannot be proved at all, with what was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", tag = "because", content = "seen")]
 pub enum NotProvable {
-    /// Its engine does not read from snapshots, or not on both sides.
+    /// Its engine does not read from snapshots, or its history cannot be read.
     Engine(String),
     /// Its changes are not in the binlog as rows: a filter, another format.
     NoRowEvents(String),
-    /// A column cannot be brought into a form that is the same on both sides.
+    /// No key tells its rows apart on both sides.
+    NoKey(String),
+    /// A column cannot be brought into a form that is the same on both sides, or is on one side only.
     Column(String),
     /// It is on one side only.
-    OneSideOnly,
+    OneSideOnly(Side),
+    /// It cannot be read.
+    NotRead(String),
+}
+
+impl fmt::Display for NotProvable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(seen)
+            | Self::NoRowEvents(seen)
+            | Self::NoKey(seen)
+            | Self::Column(seen)
+            | Self::NotRead(seen) => f.write_str(seen),
+            Self::OneSideOnly(side) => write!(f, "it is on {side} only"),
+        }
+    }
 }
 
 /// One thing that a transaction changed.
@@ -141,6 +160,9 @@ pub struct Ledger {
     /// been forgotten.
     floor: Option<Arc<Positions>>,
     sequences: BTreeMap<u32, u64>,
+    /// Every transaction that came, in outline: what one of them changed in a table that was not watched then is not
+    /// known.
+    came: Option<Outline>,
     tables: BTreeMap<TableName, Table>,
     flights: BTreeMap<CheckId, Flight>,
     next_check: u64,
@@ -158,6 +180,7 @@ impl Ledger {
             is_broken: false,
             floor: None,
             sequences: BTreeMap::new(),
+            came: None,
             tables: BTreeMap::new(),
             flights: BTreeMap::new(),
             next_check: 0,
@@ -165,8 +188,8 @@ impl Ledger {
         }
     }
 
-    /// Watches a table. Must come before the stream passes a place that a check of it begins with; so at best before
-    /// the stream begins. A table that is watched already begins anew, as after a change of its definition.
+    /// Watches a table; at best before the stream begins, because what came before is in doubt until both sides have
+    /// executed it. A table that is watched already begins anew, as after a change of its definition.
     pub fn watch(&mut self, name: TableName, has_key: bool) {
         let mut table = Table::new(has_key);
         if let Some(old) = self.tables.remove(&name) {
@@ -176,10 +199,32 @@ impl Ledger {
             for range in old.by_id.into_values() {
                 table.anywhere.take_in(range.touches);
             }
+        } else if let Some(came) = &self.came {
+            table.anywhere.take_in_outline(came);
         }
         self.void(Void::TableChanged, |flight| flight.table == name);
         self.tables.insert(name, table);
         self.weigh();
+    }
+
+    /// A table is gone, or not to be proved any more.
+    pub fn forget(&mut self, name: &TableName) {
+        self.void(Void::TableChanged, |flight| flight.table == *name);
+        self.tables.remove(name);
+        self.weigh();
+    }
+
+    /// The tables that cannot be proved, with the reason.
+    pub fn not_provable_tables(&self) -> impl Iterator<Item = (&TableName, &NotProvable)> {
+        self.tables
+            .iter()
+            .filter_map(|(name, table)| Some((name, table.not_provable.as_ref()?)))
+    }
+
+    /// Whether a row is known to differ.
+    #[must_use]
+    pub fn differs(&self, name: &TableName, key: &Key) -> bool {
+        self.tables.get(name).is_some_and(|table| table.differs(key))
     }
 
     /// Says that a table cannot be proved.
@@ -248,6 +293,10 @@ impl Ledger {
             }
         }
         self.passed = transaction.end.clone();
+        match &mut self.came {
+            Some(came) => came.add(&transaction),
+            none => *none = Some(Outline::of(&transaction)),
+        }
         let transaction = Arc::new(transaction);
         for change in changes {
             self.change(&transaction, change);
@@ -366,6 +415,7 @@ impl Ledger {
             }
         }
         self.sequences.clear();
+        self.came = None;
         self.is_broken = false;
         self.floor = None;
         self.passed = start.place.clone();
@@ -564,35 +614,16 @@ impl Ledger {
     pub fn finish_items(&mut self, id: CheckId, check: &Check, read: &[ItemRead]) -> Option<ItemsFound> {
         let flight = self.flights.get(&id)?;
         let mut found = ItemsFound::default();
-        if flight.void.or(check.void()).is_none() {
+        if flight.void.or(check.void()).is_some() {
+            found.in_doubt = read.len();
+        } else {
             let after = check.place_after()?;
             if !self.passed.has_reached(after) {
                 return None;
             }
-            let before = check.before();
             if let Some(table) = self.tables.get_mut(&flight.table) {
-                for ItemRead { item, is_equal } in read {
-                    let doubt = table.item_in_doubt(item, before, after);
-                    let is_in_doubt = match item {
-                        Item::Row(key) => Touched::of(&doubt).may_be(key),
-                        Item::Where { .. } => doubt != InDoubt::Nothing,
-                    };
-                    if is_in_doubt {
-                        found.in_doubt += 1;
-                    } else if *is_equal {
-                        table.touches_of(item).item_proved(item, before);
-                        table.diverged.remove(item);
-                        found.proved += 1;
-                    } else {
-                        if table.diverged.len() < self.caps.in_a_range {
-                            table.diverged.insert(Arc::new(item.clone()));
-                        }
-                        found.diverged.push(item.clone());
-                    }
-                }
+                found = table.items_read(read, check.before(), after, self.caps.in_a_range);
             }
-        } else {
-            found.in_doubt = read.len();
         }
         self.flights.remove(&id);
         self.weigh();

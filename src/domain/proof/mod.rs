@@ -11,6 +11,7 @@
 //! stream       what a reader of blue's binlog brings
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
+//! work         what to read next
 //! summary      what is proved and what is not, and how long the fence would take
 //! ```
 //!
@@ -33,3 +34,4 @@ pub mod summary;
 mod table;
 pub mod touches;
 pub mod transaction;
+pub mod work;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::super::position::FilePosition;
 use super::bracket::Reading;
-use super::drill::Differs;
+use super::drill::{Differs, Touched};
 use super::key::Key;
-use super::ledger::NotProvable;
+use super::ledger::{ItemRead, ItemsFound, NotProvable};
 use super::ranges::{RangeId, Ranges};
 use super::touches::{Caps, InDoubt, Item, Open, Touches};
 use super::transaction::{Positions, Transaction};
@@ -126,6 +126,37 @@ impl Table {
         }
     }
 
+    /// Whether a row is known to differ.
+    pub fn differs(&self, key: &Key) -> bool {
+        let in_range =
+            |range: &Range| matches!(&range.state, State::Diverged { rows, .. } if rows.contains_key(key));
+        self.diverged.contains(&Item::Row(key.clone()))
+            || match self.ranges.range_of(key) {
+                Some(id) => self.by_id.get(&id).is_some_and(in_range),
+                None => self.by_id.values().any(in_range),
+            }
+    }
+
+    /// Items that are open, at most so many.
+    pub fn open_items(&self, most: usize) -> Vec<Arc<Item>> {
+        let proved = self
+            .by_id
+            .values()
+            .filter(|range| matches!(range.state, State::Proved { .. }))
+            .map(|range| range.touches.open());
+        std::iter::once(self.anywhere.open())
+            .chain(proved)
+            .filter_map(|open| match open {
+                Open::Items(items) => Some(items),
+                Open::Whole => None,
+            })
+            .flatten()
+            .chain(&self.diverged)
+            .take(most)
+            .cloned()
+            .collect()
+    }
+
     /// What is in doubt for one range: also what may be anywhere.
     pub fn in_doubt(&self, range: RangeId, before: &Positions, after: &FilePosition) -> InDoubt {
         let own = self
@@ -135,11 +166,55 @@ impl Table {
         own.and(self.anywhere.in_doubt(before, after))
     }
 
-    /// What is in doubt for one item.
-    pub fn item_in_doubt(&self, item: &Item, before: &Positions, after: &FilePosition) -> InDoubt {
-        if let Item::Row(key) = item
-            && let Some(range) = self.ranges.range_of(key)
-        {
+    /// Items were read by a check that began with `before` and after which blue stood at `after`.
+    pub fn items_read(
+        &mut self,
+        read: &[ItemRead],
+        before: &Positions,
+        after: &FilePosition,
+        most: usize,
+    ) -> ItemsFound {
+        let mut found = ItemsFound::default();
+        let mut by_place: BTreeMap<Option<RangeId>, Vec<&ItemRead>> = BTreeMap::new();
+        for one in read {
+            by_place.entry(self.place(Some(&one.item))).or_default().push(one);
+        }
+        for (place, read) in by_place {
+            let doubt = self.in_doubt_at(place, before, after);
+            let touched = Touched::of(&doubt);
+            let outside = self.touches_at(place).outside(before);
+            for ItemRead { item, is_equal } in read {
+                let is_in_doubt = match item {
+                    Item::Row(key) => touched.may_be(key),
+                    Item::Where { .. } => doubt != InDoubt::Nothing,
+                };
+                if is_in_doubt {
+                    found.in_doubt += 1;
+                } else if *is_equal {
+                    let is_outside = match &outside {
+                        InDoubt::Nothing => false,
+                        InDoubt::Anything => true,
+                        InDoubt::Items(items) => items.contains(item),
+                    };
+                    if !is_outside {
+                        self.touches_at(place).close(item);
+                    }
+                    self.diverged.remove(item);
+                    found.proved += 1;
+                } else {
+                    if self.diverged.len() < most {
+                        self.diverged.insert(Arc::new(item.clone()));
+                    }
+                    found.diverged.push(item.clone());
+                }
+            }
+        }
+        found
+    }
+
+    /// What is in doubt for items that are kept at a place; `None` is anywhere.
+    pub fn in_doubt_at(&self, place: Option<RangeId>, before: &Positions, after: &FilePosition) -> InDoubt {
+        if let Some(range) = place {
             return self.in_doubt(range, before, after);
         }
         self.by_id
@@ -148,9 +223,9 @@ impl Table {
             .fold(self.anywhere.in_doubt(before, after), InDoubt::and)
     }
 
-    /// The touches that an item is kept in.
-    pub fn touches_of(&mut self, item: &Item) -> &mut Touches {
-        match self.place(Some(item)).and_then(|id| self.by_id.get_mut(&id)) {
+    /// The touches that are kept at a place.
+    pub fn touches_at(&mut self, place: Option<RangeId>) -> &mut Touches {
+        match place.and_then(|id| self.by_id.get_mut(&id)) {
             Some(range) => &mut range.touches,
             None => &mut self.anywhere,
         }
@@ -164,7 +239,8 @@ impl Table {
         }
     }
 
-    fn place(&self, item: Option<&Item>) -> Option<RangeId> {
+    /// Where an item is kept: in a range, or anywhere.
+    pub fn place(&self, item: Option<&Item>) -> Option<RangeId> {
         match item {
             // Rows of a table without a key: its only range is touched, nobody knows where.
             None => Some(RangeId(0)),

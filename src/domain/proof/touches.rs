@@ -211,10 +211,16 @@ impl Touches {
     /// Takes in which transactions of `other` may be in doubt, without what they touched.
     pub fn take_in(&mut self, mut other: Self) {
         other.give_up_details(false);
-        match (&mut self.folded, other.folded) {
-            (Some(mine), Some(theirs)) => mine.merge(&theirs),
-            (none @ None, theirs) => *none = theirs,
-            (Some(_), None) => {}
+        if let Some(theirs) = other.folded {
+            self.take_in_outline(&theirs);
+        }
+    }
+
+    /// Takes in transactions of which it is not known what they touched.
+    pub fn take_in_outline(&mut self, outline: &Outline) {
+        match &mut self.folded {
+            Some(mine) => mine.merge(outline),
+            none => *none = Some(outline.clone()),
         }
     }
 
@@ -280,49 +286,56 @@ impl Touches {
                 .any(|(transaction, item)| item.is_none() && !before.on_both(transaction))
     }
 
-    /// The range was proved by a check that began with `before`: only what was touched by transactions that are not
-    /// known to be in that proof stays open.
-    pub fn proved(&mut self, before: &Positions, most: usize) {
-        self.close_all();
+    /// What was touched by transactions that are not known to be on both sides where a check began with `before`: its
+    /// proof does not hold them.
+    #[must_use]
+    pub fn outside(&self, before: &Positions) -> InDoubt {
         if self
             .folded
             .as_ref()
             .is_some_and(|outline| !outline.on_both(before))
         {
-            self.open = Open::Whole;
-            return;
+            return InDoubt::Anything;
         }
-        let again: Vec<_> = self
-            .recent
-            .iter()
-            .filter(|(transaction, _)| !before.on_both(transaction))
-            .map(|(_, item)| item.clone())
-            .collect();
-        for item in again {
-            self.open_item(item, most);
+        let mut items = BTreeSet::new();
+        for (transaction, item) in &self.recent {
+            if before.on_both(transaction) {
+                continue;
+            }
+            match item {
+                Some(item) => items.insert(item.clone()),
+                None => return InDoubt::Anything,
+            };
+        }
+        if items.is_empty() {
+            InDoubt::Nothing
+        } else {
+            InDoubt::Items(items)
         }
     }
 
-    /// One item was read and found equal by a check that began with `before`. It is closed unless a transaction
-    /// touched it that is not known to be in that reading.
-    pub fn item_proved(&mut self, item: &Item, before: &Positions) {
-        if self
-            .folded
-            .as_ref()
-            .is_some_and(|outline| !outline.on_both(before))
-        {
-            return;
+    /// The range was proved by a check that began with `before`: only what was touched by transactions that are not
+    /// known to be in that proof stays open.
+    pub fn proved(&mut self, before: &Positions, most: usize) {
+        let outside = self.outside(before);
+        self.close_all();
+        match outside {
+            InDoubt::Nothing => {}
+            InDoubt::Anything => self.open = Open::Whole,
+            InDoubt::Items(items) => {
+                for item in items {
+                    self.open_item(Some(item), most);
+                }
+            }
         }
-        let is_touched = self.recent.iter().any(|(transaction, touched)| {
-            touched.as_ref().is_none_or(|touched| **touched == *item) && !before.on_both(transaction)
-        });
-        if is_touched {
-            return;
-        }
+    }
+
+    /// One item was proved, and nothing has touched it that its proof does not hold.
+    pub fn close(&mut self, item: &Item) {
         if let Open::Items(items) = &mut self.open
             && items.remove(item)
         {
-            self.bytes -= ENTRY + item.weight();
+            self.bytes -= open_weight(item);
         }
     }
 

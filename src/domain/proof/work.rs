@@ -1,0 +1,350 @@
+//! What to read next: ranges that nothing is known of, rows that were touched since they were proved, ranges that differ,
+//! and the oldest proofs, in this order but with nobody starved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bracket::{Doubt, Verdict, Void};
+use super::ledger::{Ledger, State};
+use super::pace::{Pace, Target};
+use super::ranges::{Bounds, RangeId};
+use super::table::Table;
+use super::touches::{Item, Open};
+use super::transaction::TableName;
+
+/// The most rows that are read one by one in one check.
+pub const ROWS_ONE_BY_ONE: u64 = 10_000;
+
+/// The most items that are read again in one check.
+pub const ITEMS_AT_ONCE: usize = 1_000;
+
+/// Rows of the first range of a table, before anything is known of its speed.
+const FIRST_ROWS: u64 = 5_000;
+
+/// How long open rows may wait, so that they are read many at a time.
+const ITEMS_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a range that differs is left alone before it is looked at again: it may have been repaired.
+const DIVERGED_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a range is left alone after a check that said nothing, times the number of such checks, up to a second.
+const DOUBT_WAIT: Duration = Duration::from_millis(100);
+
+/// A table where this many of the last range checks were touched is read row by row from the start.
+const HOT: u32 = 2;
+
+/// One thing to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A range by its digest. If it has more than `rows` rows it is to be cut there first, and its lower part read.
+    Range {
+        /// The table.
+        table: TableName,
+        /// The range.
+        range: RangeId,
+        /// Where it begins and ends.
+        bounds: Bounds,
+        /// The most rows to read; nothing if it was cut to size before.
+        rows: Option<u64>,
+        /// Whether to compare row by row.
+        one_by_one: bool,
+    },
+    /// Rows that were touched since they were proved.
+    Items {
+        /// The table.
+        table: TableName,
+        /// The items.
+        items: Vec<Arc<Item>>,
+    },
+}
+
+impl Work {
+    /// The table.
+    #[must_use]
+    pub const fn table(&self) -> &TableName {
+        match self {
+            Self::Range { table, .. } | Self::Items { table, .. } => table,
+        }
+    }
+}
+
+/// What is remembered of a range besides what the ledger knows.
+#[derive(Debug, Clone, Default)]
+struct Note {
+    /// How many rows it had when it was read last.
+    rows: Option<u64>,
+    /// It was cut to size: its end came from the server.
+    is_cut: bool,
+    /// Checks in a row that said nothing.
+    doubts: u32,
+    /// It is left alone until then.
+    not_before: Duration,
+}
+
+/// What is remembered of a table.
+#[derive(Debug, Clone)]
+struct Told {
+    notes: BTreeMap<RangeId, Note>,
+    /// What is being read: ranges, or items where there is none.
+    busy: BTreeSet<Option<RangeId>>,
+    pace: Pace,
+    /// Of the last range checks, how many were touched: one more for each, one less for each that was not.
+    heat: u32,
+    items_read: Duration,
+}
+
+/// Chooses what to read next. Knows no clock: time comes in.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    target: Target,
+    /// How old a proof may be before its range is read again; nothing if it never is.
+    again_after: Option<Duration>,
+    tables: BTreeMap<TableName, Told>,
+    items_last: bool,
+}
+
+impl Plan {
+    /// `again_after`: how old a proof may be before its range is read again.
+    #[must_use]
+    pub fn new(target: Target, again_after: Option<Duration>) -> Self {
+        Self {
+            target,
+            again_after,
+            tables: BTreeMap::new(),
+            items_last: false,
+        }
+    }
+
+    fn told(&mut self, table: &TableName) -> &mut Told {
+        let target = self.target;
+        self.tables.entry(table.clone()).or_insert_with(|| Told {
+            notes: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            pace: Pace::new(target, FIRST_ROWS),
+            heat: 0,
+            items_read: Duration::ZERO,
+        })
+    }
+
+    /// A table began anew: nothing of its ranges is remembered. What is being read of it still counts as under way.
+    pub fn forget(&mut self, table: &TableName) {
+        if let Some(old) = self.tables.remove(table) {
+            self.told(table).busy = old.busy;
+        }
+    }
+
+    /// The next thing to read, if there is one now. It counts as under way until [`Plan::ended`].
+    pub fn next(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
+        // Turn by turn, or a long first pass would let open rows pile up.
+        let work = if self.items_last {
+            self.range(ledger, now).or_else(|| self.items(ledger, now))
+        } else {
+            self.items(ledger, now).or_else(|| self.range(ledger, now))
+        }?;
+        self.items_last = matches!(work, Work::Items { .. });
+        self.told(work.table()).busy.insert(Self::range_of(&work));
+        Some(work)
+    }
+
+    const fn range_of(work: &Work) -> Option<RangeId> {
+        match work {
+            Work::Range { range, .. } => Some(*range),
+            Work::Items { .. } => None,
+        }
+    }
+
+    fn items(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
+        for (name, table) in ledger.tables() {
+            let waits = self.tables.get(name).is_some_and(|told| {
+                told.busy.contains(&None) || now < told.items_read.saturating_add(ITEMS_WAIT)
+            });
+            if table.not_provable.is_some() || waits {
+                continue;
+            }
+            let items = table.open_items(ITEMS_AT_ONCE);
+            if items.is_empty() {
+                continue;
+            }
+            let is_all = items.len() < ITEMS_AT_ONCE;
+            if is_all {
+                self.told(name).items_read = now;
+            }
+            return Some(Work::Items {
+                table: name.clone(),
+                items,
+            });
+        }
+        None
+    }
+
+    fn range(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
+        let mut oldest: Option<(Duration, &TableName, RangeId)> = None;
+        let mut differs: Option<(&TableName, RangeId)> = None;
+        let mut missing: Option<(&TableName, &Table, RangeId)> = None;
+        'tables: for (name, table) in ledger.tables() {
+            if table.not_provable.is_some() {
+                continue;
+            }
+            let told = self.tables.get(name);
+            let waits = |id: RangeId| {
+                told.is_some_and(|told| {
+                    told.busy.contains(&Some(id))
+                        || told.notes.get(&id).is_some_and(|note| now < note.not_before)
+                })
+            };
+            for (id, range) in &table.by_id {
+                if waits(*id) {
+                    continue;
+                }
+                match (&range.state, range.touches.open()) {
+                    (State::Unproven, _) | (State::Proved { .. }, Open::Whole) => {
+                        missing = Some((name, table, *id));
+                        break 'tables;
+                    }
+                    (State::Diverged { .. }, _) => differs = differs.or(Some((name, *id))),
+                    (State::Proved { at, .. }, Open::Items(_)) => {
+                        if oldest.is_none_or(|(least, ..)| *at < least) {
+                            oldest = Some((*at, name, *id));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some((name, table, id)) = missing {
+            return self.of_range(name, table, id, false);
+        }
+        if let Some((name, id)) = differs {
+            return self.of_range(name, ledger.tables().get(name)?, id, true);
+        }
+        let (at, name, id) = oldest?;
+        let is_old = self
+            .again_after
+            .is_some_and(|after| now >= at.saturating_add(after));
+        if is_old {
+            return self.of_range(name, ledger.tables().get(name)?, id, false);
+        }
+        None
+    }
+
+    fn of_range(&mut self, name: &TableName, table: &Table, id: RangeId, differs: bool) -> Option<Work> {
+        let told = self.told(name);
+        let (pace, is_hot) = (told.pace.rows(), told.heat >= HOT);
+        let note = told.notes.get(&id).cloned().unwrap_or_default();
+        let one_by_one = differs || is_hot || note.doubts > 0;
+        let most = if one_by_one {
+            pace.min(ROWS_ONE_BY_ONE)
+        } else {
+            pace
+        };
+        // A range that grew, or that is to be read in another way than before, is cut anew.
+        let fits = note.is_cut && note.rows.is_some_and(|rows| rows <= most.saturating_mul(2));
+        Some(Work::Range {
+            table: name.clone(),
+            range: id,
+            bounds: table.ranges.bounds(id)?,
+            rows: (!fits && table.has_key).then_some(most),
+            one_by_one,
+        })
+    }
+
+    /// Whether every range that differs has been looked at row by row.
+    #[must_use]
+    pub fn has_looked_at_all(&self, ledger: &Ledger) -> bool {
+        ledger.tables().values().all(|table| {
+            table.by_id.values().all(|range| match &range.state {
+                State::Diverged { rows, .. } => !rows.is_empty(),
+                State::Proved { .. } | State::Unproven => true,
+            })
+        })
+    }
+
+    /// A range was cut: its lower part kept its number and has so many rows.
+    pub fn cut(&mut self, table: &TableName, lower: RangeId, upper: RangeId, rows: u64) {
+        let told = self.told(table);
+        let mut note = told.notes.get(&lower).cloned().unwrap_or_default();
+        note.rows = note.rows.map(|all| all.saturating_sub(rows));
+        told.notes.insert(upper, note);
+        let note = told.notes.entry(lower).or_default();
+        note.rows = Some(rows);
+        note.is_cut = true;
+    }
+
+    /// A range was read in that time on the slower side, and had so many rows on the side that has more.
+    pub fn read(&mut self, table: &TableName, range: RangeId, rows: u64, took: Duration) {
+        let told = self.told(table);
+        told.pace.took(rows, took);
+        let note = told.notes.entry(range).or_default();
+        note.rows = Some(rows);
+        note.is_cut = true;
+    }
+
+    /// A range could not be read in the time it had: it is cut smaller at once.
+    pub fn too_slow(&mut self, table: &TableName, range: RangeId, took: Duration) {
+        let told = self.told(table);
+        let rows = told.pace.rows();
+        told.pace.took(rows, took);
+        told.notes.remove(&range);
+    }
+
+    /// A piece of work ended, with a verdict if it was one range that was checked to its end.
+    pub fn ended(&mut self, work: &Work, verdict: Option<&Verdict>, now: Duration) {
+        let told = self.told(work.table());
+        let of = Self::range_of(work);
+        told.busy.remove(&of);
+        let Some(range) = of else { return };
+        let note = told.notes.entry(range).or_default();
+        let heat = match verdict {
+            Some(Verdict::Proved { .. }) => {
+                note.doubts = 0;
+                note.not_before = Duration::ZERO;
+                Some(false)
+            }
+            Some(Verdict::Diverged { .. }) => {
+                // Looked at row by row first, and then left alone for a while.
+                let looked = matches!(work, Work::Range { one_by_one: true, .. });
+                note.not_before = if looked {
+                    now.saturating_add(DIVERGED_WAIT)
+                } else {
+                    now
+                };
+                note.doubts = 0;
+                None
+            }
+            Some(Verdict::Inconclusive(doubt)) => {
+                note.doubts = note.doubts.saturating_add(1);
+                // Row by row everything but the touched rows is settled: no need to wait before that.
+                let wait = DOUBT_WAIT.saturating_mul(note.doubts.saturating_sub(1).min(10));
+                note.not_before = now.saturating_add(wait);
+                match doubt {
+                    Doubt::Touched { .. } => Some(true),
+                    Doubt::Void(Void::RangeSplit) => {
+                        note.doubts = 0;
+                        None
+                    }
+                    Doubt::Void(_) => None,
+                }
+            }
+            None => {
+                note.not_before = now.saturating_add(DOUBT_WAIT.saturating_mul(10));
+                None
+            }
+        };
+        match heat {
+            Some(true) => told.heat = (told.heat + 1).min(2 * HOT),
+            // Row by row a hot table is proved, too: that says nothing of its heat.
+            Some(false)
+                if matches!(
+                    work,
+                    Work::Range {
+                        one_by_one: false,
+                        ..
+                    }
+                ) =>
+            {
+                told.heat = told.heat.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! One check on one lane: positions before, both readings, position after, the stream past it, the verdict.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::ports::{Lane, Trouble, TroubleKind};
+use super::prover::Prover;
+use crate::domain::ids::Side;
+use crate::domain::position::FilePosition;
+use crate::domain::proof::bracket::{Check, Reading, Verdict};
+use crate::domain::proof::drill::{Drilled, Rows};
+use crate::domain::proof::key::Key;
+use crate::domain::proof::ledger::{CheckId, ItemsFound};
+use crate::domain::proof::ranges::{Bounds, RangeId};
+use crate::domain::proof::touches::Item;
+use crate::domain::proof::transaction::TableName;
+use crate::domain::proof::work::Work;
+
+/// How long the stream may take to pass the place after the readings.
+const STREAM_WAIT: Duration = Duration::from_secs(30);
+
+/// What came of a piece of work.
+pub(super) struct Found {
+    pub verdict: Option<Verdict>,
+    /// Keys of rows that differ, and no lag explains it.
+    pub differ: Vec<Key>,
+    /// Rows that were read on the side that has more.
+    pub rows: u64,
+}
+
+impl Prover {
+    /// Carries out a piece of work.
+    pub(super) async fn carry_out(&self, lane: &mut dyn Lane, work: &Work) -> Result<Found, Trouble> {
+        match work {
+            Work::Range {
+                table,
+                range,
+                bounds,
+                rows,
+                one_by_one,
+            } => {
+                let bounds = self.cut(lane, table, *range, bounds.clone(), *rows).await?;
+                self.check_range(lane, table, *range, &bounds, *one_by_one).await
+            }
+            Work::Items { table, items } => {
+                let (id, mut check) = self.begin(lane, table, None).await?;
+                let under_way = UnderWay(self, id);
+                let read = lane.items(table, items).await?;
+                let counted = Reading {
+                    rows: read.len() as u64,
+                    digested: read.len() as u64,
+                    digest: [0; 32],
+                };
+                self.both(lane, &mut check, (counted.clone(), counted)).await?;
+                let found = self
+                    .when_passed(&check, |state| state.ledger.finish_items(id, &check, &read))
+                    .await;
+                drop(under_way);
+                let found = found.unwrap_or_else(ItemsFound::default);
+                let keys = found.diverged.into_iter().filter_map(|item| match item {
+                    Item::Row(key) => Some(key),
+                    Item::Where { .. } => None,
+                });
+                Ok(Found {
+                    verdict: None,
+                    differ: keys.collect(),
+                    rows: read.len() as u64,
+                })
+            }
+        }
+    }
+
+    /// Cuts a range that is too large, and returns the bounds of its lower part.
+    async fn cut(
+        &self,
+        lane: &mut dyn Lane,
+        table: &TableName,
+        range: RangeId,
+        bounds: Bounds,
+        rows: Option<u64>,
+    ) -> Result<Bounds, Trouble> {
+        let Some(rows) = rows else { return Ok(bounds) };
+        let Some(key) = lane.cut(table, &bounds, rows).await? else {
+            return Ok(bounds);
+        };
+        let mut state = self.state();
+        match state.ledger.split(table, range, key.clone()) {
+            Ok(upper) => {
+                state.plan.cut(table, range, upper, rows);
+                Ok(Bounds {
+                    above: bounds.above,
+                    up_to: Some(key),
+                })
+            }
+            // The key is the range's own end, or the table has changed meanwhile: it is read as it is.
+            Err(_) => Ok(bounds),
+        }
+    }
+
+    async fn check_range(
+        &self,
+        lane: &mut dyn Lane,
+        table: &TableName,
+        range: RangeId,
+        bounds: &Bounds,
+        one_by_one: bool,
+    ) -> Result<Found, Trouble> {
+        let (id, mut check) = self.begin(lane, table, Some(range)).await?;
+        let under_way = UnderWay(self, id);
+        let mut rows: Option<(Rows, Rows)> = None;
+        let (readings, took) = if one_by_one {
+            let read = lane.rows(table, bounds).await?;
+            let readings = (Reading::of(&read.blue), Reading::of(&read.green));
+            rows = Some((read.blue, read.green));
+            (readings, read.took)
+        } else {
+            let read = lane.range(table, bounds).await?;
+            ((read.blue, read.green), read.took)
+        };
+        let count = readings.0.rows.max(readings.1.rows);
+        self.both(lane, &mut check, readings).await?;
+        let found = self
+            .when_passed(&check, |state| match &rows {
+                None => {
+                    let verdict = state.ledger.finish(id, &check)?;
+                    Some((verdict, Drilled::default()))
+                }
+                Some((blue, green)) => state.ledger.finish_rows(id, &check, blue, green),
+            })
+            .await;
+        drop(under_way);
+        self.state().plan.read(table, range, count, took);
+        let (verdict, drilled) = match found {
+            Some((verdict, drilled)) => (Some(verdict), drilled),
+            None => (None, Drilled::default()),
+        };
+        Ok(Found {
+            verdict,
+            differ: drilled.real.into_keys().collect(),
+            rows: count,
+        })
+    }
+
+    /// Reads the positions and begins a check with them, before anybody else reads positions: a check that began with
+    /// older ones than another would be void.
+    async fn begin(
+        &self,
+        lane: &mut dyn Lane,
+        table: &TableName,
+        range: Option<RangeId>,
+    ) -> Result<(CheckId, Check), Trouble> {
+        let one_at_a_time = self.beginning.lock().await;
+        let positions = lane.begin().await?;
+        let refused = |kind, why: String| Trouble { kind, why };
+        let mut check =
+            Check::begin(positions).map_err(|why| refused(TroubleKind::Server, why.to_string()))?;
+        let began = self.now();
+        let id = self
+            .state()
+            .ledger
+            .begin(table, range, &mut check, began)
+            .map_err(|why| refused(TroubleKind::Table, why.to_string()))?;
+        drop(one_at_a_time);
+        Ok((id, check))
+    }
+
+    async fn both(
+        &self,
+        lane: &mut dyn Lane,
+        check: &mut Check,
+        (blue, green): (Reading, Reading),
+    ) -> Result<(), Trouble> {
+        let bug = |out: crate::domain::proof::bracket::OutOfTurn| Trouble {
+            kind: TroubleKind::Server,
+            why: out.to_string(),
+        };
+        check.read(Side::Blue, blue).map_err(bug)?;
+        check.read(Side::Green, green).map_err(bug)?;
+        let after = lane.after().await?;
+        check.after(after).map_err(bug)
+    }
+
+    /// Asks for the answer again and again as the stream goes on, until there is one. `None` when the stream does not
+    /// come.
+    async fn when_passed<T>(
+        &self,
+        check: &Check,
+        mut answer: impl FnMut(&mut super::prover::State) -> Option<T>,
+    ) -> Option<T> {
+        let place: Option<&FilePosition> = check.place_after();
+        let mut passed = self.passed.subscribe();
+        let waiting = async {
+            loop {
+                passed.mark_unchanged();
+                if let Some(answer) = answer(&mut self.state()) {
+                    return Some(answer);
+                }
+                if passed.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        let came = timeout(STREAM_WAIT, waiting).await.ok().flatten();
+        if came.is_none() {
+            tracing::warn!(?place, "blue's binlog was not read that far in time");
+        }
+        came
+    }
+}
+
+/// A check that is under way. It must not stay so when it is given up: what it found on both sides could never be
+/// forgotten.
+struct UnderWay<'a>(&'a Prover, CheckId);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.state().ledger.give_up(self.1);
+    }
+}

@@ -1,0 +1,13 @@
+//! The data proof at work: follows blue's binlog, reads both sides range by range, and keeps the ledger of what is proved.
+//!
+//! ```text
+//! ports    what it needs from the outside: lanes that read both sides, the list of tables, the stream of blue's binlog
+//! prover   the loop over them, and what it knows at any moment
+//! check    one check on one lane, from the positions before to the verdict
+//! ```
+//!
+//! Must not know a statement or a driver. What is proved is decided in [`crate::domain::proof`], never here.
+
+mod check;
+pub mod ports;
+pub mod prover;

@@ -1,0 +1,545 @@
+//! The loop of the data proof over its ports, and what it knows at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::sync::{Mutex as OneAtATime, Notify, watch};
+use tokio::time::{sleep, timeout};
+
+use super::check::Found;
+use super::ports::{Catalogue, Lane, Listed, Stream, Streams, Trouble, TroubleKind};
+use crate::domain::proof::bracket::{Doubt, Verdict, Void};
+use crate::domain::proof::key::Key;
+use crate::domain::proof::ledger::{Change, Ledger, NotProvable};
+use crate::domain::proof::pace::Target;
+use crate::domain::proof::stream::Brought;
+use crate::domain::proof::summary::Summary;
+use crate::domain::proof::touches::Caps;
+use crate::domain::proof::transaction::TableName;
+use crate::domain::proof::work::{Plan, Work};
+use crate::engine::event::{Difference, EventKind, Events};
+
+/// How long a lane waits when there is nothing to read.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// How long a lane or the stream waits after a trouble, times the number of troubles in a row.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Troubles in a row with one table before it counts as not provable.
+const TABLE_TROUBLES: u32 = 5;
+
+/// Troubles in a row of one lane, or of the stream, before the proof is given up.
+const SERVER_TROUBLES: u32 = 20;
+
+/// The most differences that are kept with their values; all are counted.
+const DIFFERENCES: usize = 10_000;
+
+/// Rows whose values are asked for at once.
+const DESCRIBED_AT_ONCE: usize = 50;
+
+/// How long tables that could not be compared are left before they are looked at again: green may follow.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What to do and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// The size of ranges.
+    pub target: Target,
+    /// What the ledger may remember.
+    pub caps: Caps,
+    /// How old a proof may be before its range is read again; nothing if it never is.
+    pub again_after: Option<Duration>,
+    /// End when every range has been proved, or is known to differ.
+    pub once: bool,
+}
+
+/// How checks ended so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Checks {
+    /// Proved.
+    pub proved: u64,
+    /// Different, and no lag explains it.
+    pub diverged: u64,
+    /// Touched while they ran.
+    pub touched: u64,
+    /// Void: the table, the stream or the range changed.
+    pub void: u64,
+}
+
+/// How far the proof is.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// What is proved and what is not.
+    pub summary: Summary,
+    /// How checks ended.
+    pub checks: Checks,
+    /// Rows read so far on the side that has more.
+    pub rows_read: u64,
+    /// Rows that differ, as far as they have been looked at.
+    pub differing_rows: u64,
+    /// How long the proof has been going on.
+    pub running: Duration,
+    /// Rows in a second over the last while, range by range, and row by row.
+    pub scan_rate: Option<u64>,
+    /// Rows in a second when rows are looked up by their keys.
+    pub key_rate: Option<u64>,
+}
+
+/// Why the proof ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that can be proved was proved, or differs.
+    Complete,
+    /// A server could not be read for too long.
+    GaveUp(String),
+}
+
+pub(super) struct State {
+    pub(super) ledger: Ledger,
+    pub(super) plan: Plan,
+    checks: Checks,
+    rows_read: u64,
+    /// Rows, and the time that reading them took on all lanes: by range, and by key.
+    scanned: (u64, Duration),
+    by_key: (u64, Duration),
+    differences: BTreeMap<(TableName, Key), Option<Difference>>,
+    troubles: BTreeMap<TableName, u32>,
+    stale: Stale,
+    lanes_at_work: usize,
+}
+
+/// Tables whose definitions are to be read again.
+#[derive(Default)]
+struct Stale {
+    everything: bool,
+    tables: BTreeSet<TableName>,
+}
+
+/// The data proof of one pair.
+pub struct Prover {
+    state: Mutex<State>,
+    pub(super) beginning: OneAtATime<()>,
+    pub(super) passed: watch::Sender<()>,
+    wake: Notify,
+    resting: watch::Sender<bool>,
+    began: Instant,
+    options: Options,
+    events: Events,
+}
+
+impl Prover {
+    /// Begins with a stream and the tables that were read after it had begun.
+    #[must_use]
+    pub fn new(stream: &Stream, tables: Vec<(TableName, Listed)>, options: Options, events: &Events) -> Self {
+        let mut state = State {
+            ledger: Ledger::new(stream.start.clone(), options.caps),
+            plan: Plan::new(options.target, options.again_after),
+            checks: Checks::default(),
+            rows_read: 0,
+            scanned: (0, Duration::ZERO),
+            by_key: (0, Duration::ZERO),
+            differences: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            stale: Stale::default(),
+            lanes_at_work: 0,
+        };
+        state.list(tables);
+        Self {
+            state: Mutex::new(state),
+            beginning: OneAtATime::new(()),
+            passed: watch::Sender::new(()),
+            wake: Notify::new(),
+            resting: watch::Sender::new(false),
+            began: Instant::now(),
+            options,
+            events: events.clone(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves the ledger as it was between two calls.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bleen's own clock.
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Goes on until everything is proved (with [`Options::once`]), or it has to give up. Dropping it ends all reading.
+    pub async fn run(
+        &self,
+        mut stream: Stream,
+        streams: &mut dyn Streams,
+        catalogue: &mut dyn Catalogue,
+        lanes: Vec<Box<dyn Lane>>,
+    ) -> Ended {
+        let lanes = async {
+            let ended = join_all(lanes.into_iter().map(|lane| self.work(lane))).await;
+            ended
+                .into_iter()
+                .find(|ended| *ended != Ended::Complete)
+                .unwrap_or(Ended::Complete)
+        };
+        tokio::select! {
+            ended = lanes => ended,
+            ended = self.follow(&mut stream, streams) => ended,
+            ended = self.keep_catalogue(catalogue) => ended,
+        }
+    }
+
+    /// Stops beginning new checks, and returns when none is under way any more; `false` if that took longer than
+    /// `limit`. The stream is read on.
+    pub async fn rest(&self, limit: Duration) -> bool {
+        self.resting.send_replace(true);
+        let idle = async {
+            while self.state().lanes_at_work > 0 {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(limit, idle).await.is_ok()
+    }
+
+    /// Goes on after [`Prover::rest`].
+    pub fn go_on(&self) {
+        self.resting.send_replace(false);
+    }
+
+    /// How far the proof is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let now = self.now();
+        let state = self.state();
+        let rate = |(rows, took): (u64, Duration)| {
+            (rows > 0 && took > Duration::ZERO).then(|| (rows as f64 / took.as_secs_f64()).round() as u64)
+        };
+        Progress {
+            summary: Summary::of(&state.ledger, now),
+            checks: state.checks,
+            rows_read: state.rows_read,
+            differing_rows: state.differing().count() as u64,
+            running: now,
+            scan_rate: rate(state.scanned),
+            key_rate: rate(state.by_key),
+        }
+    }
+
+    /// The rows that differ, with their values as far as they were read, and how many more there are.
+    #[must_use]
+    pub fn differences(&self) -> (Vec<Difference>, u64) {
+        let state = self.state();
+        let found: Vec<Difference> = state.differing().flatten().cloned().collect();
+        let more = state.differing().count() - found.len();
+        (found, more as u64)
+    }
+
+    /// Takes in what the stream brings, and opens it anew when it breaks.
+    async fn follow(&self, stream: &mut Stream, streams: &mut dyn Streams) -> Ended {
+        loop {
+            let why = self.follow_one(stream).await;
+            self.state().ledger.broke(Void::StreamBroken);
+            self.passed.send_replace(());
+            self.events.warn(format!(
+                "reading blue's binlog broke: {why}; what was proved so far counts no more, and everything is proved anew"
+            ));
+            let mut troubles = 0;
+            *stream = loop {
+                sleep(AGAIN.saturating_mul(troubles + 1)).await;
+                match streams.open().await {
+                    Ok(opened) => break opened,
+                    Err(trouble) if troubles + 1 >= SERVER_TROUBLES => return Ended::GaveUp(trouble.why),
+                    Err(trouble) => {
+                        tracing::debug!(why = trouble.why, "blue's binlog cannot be read");
+                        troubles += 1;
+                    }
+                }
+            };
+            {
+                let mut state = self.state();
+                state.ledger.restart(stream.start.clone());
+                // What was changed meanwhile was not seen.
+                state.stale.everything = true;
+            }
+            self.passed.send_replace(());
+            self.wake.notify_waiters();
+        }
+    }
+
+    async fn follow_one(&self, stream: &mut Stream) -> String {
+        while let Some(brought) = stream.brought.recv().await {
+            match brought {
+                Brought::Broke(why) => return why,
+                Brought::Passed(place) => {
+                    if let Err(broke) = self.state().ledger.advance(place) {
+                        return broke.to_string();
+                    }
+                }
+                Brought::Transaction(transaction, changes) => {
+                    let mut state = self.state();
+                    if let Err(broke) = state.ledger.transaction(transaction, &changes) {
+                        return broke.to_string();
+                    }
+                    state.stale.note(&changes);
+                }
+            }
+            self.passed.send_replace(());
+        }
+        "its reader ended".to_owned()
+    }
+
+    /// Reads the definitions of tables again whose rows or columns a statement has changed.
+    async fn keep_catalogue(&self, catalogue: &mut dyn Catalogue) -> Ended {
+        let mut troubles = 0;
+        let mut looked = Instant::now();
+        loop {
+            let mut stale = std::mem::take(&mut self.state().stale);
+            if looked.elapsed() >= LOOK_AGAIN {
+                looked = Instant::now();
+                stale.tables.extend(self.state().may_be_provable_by_now());
+            }
+            if !stale.everything && stale.tables.is_empty() {
+                sleep(IDLE).await;
+                continue;
+            }
+            let which = (!stale.everything).then(|| stale.tables.clone());
+            match catalogue.read(which).await {
+                Ok(tables) => {
+                    troubles = 0;
+                    self.state().list(tables);
+                    self.wake.notify_waiters();
+                }
+                Err(trouble) => {
+                    troubles += 1;
+                    if troubles >= SERVER_TROUBLES {
+                        return Ended::GaveUp(trouble.why);
+                    }
+                    self.state().stale.take_in(stale);
+                    sleep(AGAIN.saturating_mul(troubles)).await;
+                }
+            }
+        }
+    }
+
+    /// One lane: takes work until there is none any more.
+    async fn work(&self, mut lane: Box<dyn Lane>) -> Ended {
+        let mut troubles = 0;
+        let mut resting = self.resting.subscribe();
+        loop {
+            // The sender lives as long as this prover.
+            let _ = resting.wait_for(|resting| !resting).await;
+            let Some(task) = self.take() else {
+                if self.options.once && self.is_complete() {
+                    return Ended::Complete;
+                }
+                let woken = self.wake.notified();
+                let _ = timeout(IDLE, woken).await;
+                continue;
+            };
+            let began = Instant::now();
+            let found = self.carry_out(&mut *lane, &task.work).await;
+            let took = began.elapsed();
+            match found {
+                Ok(found) => {
+                    troubles = 0;
+                    let differ = self.note(task, found, took);
+                    self.describe(&mut *lane, differ).await;
+                }
+                Err(trouble) => {
+                    troubles += 1;
+                    self.trouble(task, &trouble, took);
+                    if troubles >= SERVER_TROUBLES {
+                        return Ended::GaveUp(trouble.why);
+                    }
+                    if trouble.kind == TroubleKind::Server {
+                        sleep(AGAIN.saturating_mul(troubles)).await;
+                    }
+                    if let Err(again) = lane.revive().await {
+                        tracing::debug!(why = again.why, "a lane cannot be opened again");
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Task<'_>> {
+        let now = self.now();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        if *self.resting.borrow() {
+            return None;
+        }
+        let work = state.plan.next(&state.ledger, now)?;
+        state.lanes_at_work += 1;
+        Some(Task { prover: self, work })
+    }
+
+    /// Whether all that can be proved was, and what differs is known row by row.
+    fn is_complete(&self) -> bool {
+        let now = self.now();
+        let state = self.state();
+        let sum = Summary::of(&state.ledger, now);
+        state.lanes_at_work == 0
+            && sum.unproven == 0
+            && sum.whole_rows == 0
+            && !state.stale.is_some()
+            && (sum.diverged == 0 || state.plan.has_looked_at_all(&state.ledger))
+    }
+
+    /// Writes down what a piece of work found; returns the rows whose values are to be read.
+    fn note(&self, task: Task<'_>, found: Found, took: Duration) -> Vec<(TableName, Key)> {
+        let now = self.now();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.rows_read += found.rows;
+        let rate = match &task.work {
+            Work::Range { .. } => &mut state.scanned,
+            Work::Items { .. } => &mut state.by_key,
+        };
+        rate.0 += found.rows;
+        rate.1 += took;
+        match &found.verdict {
+            Some(Verdict::Proved { .. }) => state.checks.proved += 1,
+            Some(Verdict::Diverged { .. }) => state.checks.diverged += 1,
+            Some(Verdict::Inconclusive(Doubt::Touched { .. })) => state.checks.touched += 1,
+            Some(Verdict::Inconclusive(Doubt::Void(_))) | None => state.checks.void += 1,
+        }
+        let table = task.work.table().clone();
+        state.troubles.remove(&table);
+        state.plan.ended(&task.work, found.verdict.as_ref(), now);
+        let mut new = Vec::new();
+        for key in found.differ {
+            let name = (table.clone(), key);
+            if !state.differences.contains_key(&name) {
+                if state.differences.len() < DIFFERENCES {
+                    new.push(name.clone());
+                }
+                state.differences.insert(name, None);
+            }
+        }
+        drop(guard);
+        drop(task);
+        new
+    }
+
+    /// Reads the values of rows that differ, and tells them.
+    async fn describe(&self, lane: &mut dyn Lane, rows: Vec<(TableName, Key)>) {
+        let mut by_table: BTreeMap<TableName, Vec<Key>> = BTreeMap::new();
+        for (table, key) in rows {
+            by_table.entry(table).or_default().push(key);
+        }
+        for (table, keys) in by_table {
+            for keys in keys.chunks(DESCRIBED_AT_ONCE) {
+                match lane.describe(&table, keys).await {
+                    Ok(found) => {
+                        let mut state = self.state();
+                        for (key, difference) in found {
+                            self.events.say(EventKind::Difference(difference.clone()));
+                            state.differences.insert((table.clone(), key), Some(difference));
+                        }
+                    }
+                    Err(trouble) => {
+                        self.events.warn(format!(
+                            "rows of {table} differ, but their values could not be read: {trouble}"
+                        ));
+                        let _ = lane.revive().await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn trouble(&self, task: Task<'_>, trouble: &Trouble, took: Duration) {
+        let now = self.now();
+        let table = task.work.table().clone();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.checks.void += 1;
+        if let (Work::Range { range, .. }, TroubleKind::TooSlow) = (&task.work, trouble.kind) {
+            state.plan.too_slow(&table, *range, took);
+        }
+        state.plan.ended(&task.work, None, now);
+        if trouble.kind == TroubleKind::Table {
+            state.stale.tables.insert(table.clone());
+            let troubles = state.troubles.entry(table.clone()).or_default();
+            *troubles += 1;
+            if *troubles >= TABLE_TROUBLES {
+                state
+                    .ledger
+                    .not_provable(table, NotProvable::NotRead(trouble.why.clone()));
+            }
+        }
+        drop(guard);
+        drop(task);
+        tracing::debug!(why = trouble.why, "a check came to nothing");
+    }
+}
+
+/// A piece of work under way. Counts as ended when it is dropped, however that comes.
+struct Task<'a> {
+    prover: &'a Prover,
+    work: Work,
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        let mut state = self.prover.state();
+        state.lanes_at_work -= 1;
+    }
+}
+
+impl State {
+    /// Takes in what was read of tables.
+    fn list(&mut self, tables: Vec<(TableName, Listed)>) {
+        for (name, listed) in tables {
+            self.plan.forget(&name);
+            self.troubles.remove(&name);
+            match listed {
+                Listed::Provable { has_key } => self.ledger.watch(name, has_key),
+                Listed::NotProvable(why) => self.ledger.not_provable(name, why),
+                Listed::Gone => self.ledger.forget(&name),
+            }
+        }
+    }
+
+    /// Rows that differ, without those that were found equal later.
+    fn differing(&self) -> impl Iterator<Item = &Option<Difference>> {
+        let all = self.differences.iter();
+        all.filter(|((table, key), _)| self.ledger.differs(table, key))
+            .map(|(_, difference)| difference)
+    }
+
+    /// Tables that are on one side only: green may still follow, and so may a table that could not be read.
+    fn may_be_provable_by_now(&self) -> Vec<TableName> {
+        let not = self.ledger.not_provable_tables();
+        not.filter(|(_, why)| matches!(why, NotProvable::OneSideOnly(_) | NotProvable::Column(_)))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+impl Stale {
+    fn is_some(&self) -> bool {
+        self.everything || !self.tables.is_empty()
+    }
+
+    fn take_in(&mut self, other: Self) {
+        self.everything |= other.everything;
+        self.tables.extend(other.tables);
+    }
+
+    fn note(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Table(table) => {
+                    self.tables.insert(table.clone());
+                }
+                Change::Schema(_) | Change::Everything => self.everything = true,
+                Change::Row { .. } | Change::Cascade { .. } => {}
+            }
+        }
+    }
+}
