@@ -524,9 +524,10 @@ async fn every_key(world: &mut World) {
 
         // Ranges of one row each, and what lies beyond the last.
         let mut ends: Vec<Option<KeyValue>> = Vec::new();
-        while let Some(end) = digest::end_of_range(&mut world.blue.proof, &of.blue, last(&ends), 1, BUDGET)
-            .await
-            .unwrap()
+        while let Some(end) =
+            digest::end_of_range(&mut world.blue.proof, &of.blue, &beyond(last(&ends)), 1, BUDGET)
+                .await
+                .unwrap()
         {
             assert!(
                 ends.len() < all.len(),
@@ -595,6 +596,13 @@ async fn every_key(world: &mut World) {
             .run("UPDATE t SET v = 2 ORDER BY k DESC LIMIT 1")
             .await;
         world.differs(kind).await;
+    }
+}
+
+fn beyond(key: Option<&KeyValue>) -> Range {
+    Range {
+        after: key.cloned(),
+        until: None,
     }
 }
 
@@ -992,10 +1000,10 @@ async fn range_scans(world: &mut World) {
     world.blue.run("ANALYZE TABLE t").await;
     let of = world.expressions().await;
     let proof = &mut world.blue.proof;
-    let after = digest::end_of_range(proof, &of.blue, None, 950, BUDGET)
+    let after = digest::end_of_range(proof, &of.blue, &Range::default(), 950, BUDGET)
         .await
         .unwrap();
-    let until = digest::end_of_range(proof, &of.blue, after.as_ref(), 75, BUDGET)
+    let until = digest::end_of_range(proof, &of.blue, &beyond(after.as_ref()), 75, BUDGET)
         .await
         .unwrap();
     let range = Range { after, until };

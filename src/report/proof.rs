@@ -1,6 +1,5 @@
 //! The data proof in lines for people.
 
-
 use super::words::{harmless, milliseconds};
 use crate::domain::ids::Side;
 use crate::domain::proof::drill::Differs;
@@ -29,10 +28,7 @@ pub fn progress(at: &ProofEvent) -> String {
         parts.push(format!("{} tables not provable", at.not_provable));
     }
     if let Some(age) = at.oldest_proof_ms {
-        parts.push(format!(
-            "oldest proof {}",
-            milliseconds(age)
-        ));
+        parts.push(format!("oldest proof {}", milliseconds(age)));
     }
     if let Some(time) = at.fence_ms {
         parts.push(format!("re-proving now would take {}", milliseconds(time)));

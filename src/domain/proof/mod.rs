@@ -6,6 +6,7 @@
 //! bracket      one check: positions before, both readings, position after, the stream past it, the verdict
 //! touches      what the stream says was changed since it was last proved, with caps
 //! ranges       which key falls into which range
+//! pick         which tables are to be proved
 //! pace         how many rows a range should have, from how long the last ones took
 //! cascade      what a foreign key changes on a child without a row event
 //! stream       what a reader of blue's binlog brings
@@ -28,6 +29,7 @@ pub mod drill;
 pub mod key;
 pub mod ledger;
 pub mod pace;
+pub mod pick;
 pub mod ranges;
 pub mod stream;
 pub mod summary;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::Row;
 
 use super::expression::{Class, Expression};
-use super::key::{self, KeyValue, Range};
+use super::key::{self, KeyColumn, KeyValue, Range};
 use super::settings;
 use crate::adapters::mysql::columns::text_at;
 use crate::adapters::mysql::error::ServerError;
@@ -61,6 +61,26 @@ pub struct Digest {
     pub rows: u64,
     /// The XOR of their SHA-256, as the form has it.
     pub xor: String,
+}
+
+impl Digest {
+    /// The XOR as bytes, filled up with zeros; `None` if it has none of the forms.
+    #[must_use]
+    pub fn bytes(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        if self.rows == 0 {
+            return Some(bytes);
+        }
+        if self.xor.len() == 64 {
+            bytes.copy_from_slice(&key::unhex(self.xor.as_bytes())?);
+            return Some(bytes);
+        }
+        let halves: Option<Vec<u64>> = self.xor.split(' ').map(|half| half.parse().ok()).collect();
+        for (place, half) in bytes.chunks_mut(8).zip(halves?) {
+            place.copy_from_slice(&half.to_be_bytes());
+        }
+        Some(bytes)
+    }
 }
 
 /// The SHA-256 of one row's text.
@@ -141,27 +161,23 @@ pub async fn rows_of_keys(
     Ok(found)
 }
 
-/// The key of the row that ends a range of so many rows; `None` if the table has fewer.
+/// The key of the row that ends the first so many rows of a range; `None` if it has fewer.
 ///
 /// # Errors
 /// As [`range`].
 pub async fn end_of_range(
     session: &mut Session,
     of: &Expression,
-    after: Option<&KeyValue>,
+    range: &Range,
     rows: u64,
     budget: Duration,
 ) -> Result<Option<KeyValue>, ServerError> {
     let doing = "find the end of a range of rows";
-    let range = Range {
-        after: after.cloned(),
-        until: None,
-    };
     let sql = format!(
         "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT 1 OFFSET {}",
         reads(of),
         of.from,
-        key::in_range(&of.key, &range),
+        key::in_range(&of.key, range),
         names(of),
         rows.saturating_sub(1)
     );
@@ -172,6 +188,25 @@ pub async fn end_of_range(
     let key = key::read(&of.key, row);
     key.map(Some)
         .ok_or_else(|| session.unexpected(doing, "no key of a row"))
+}
+
+/// Digests the rows that have these values in these columns, which need not be a key.
+///
+/// # Errors
+/// As [`range`].
+pub async fn rows_where(
+    session: &mut Session,
+    of: &Expression,
+    columns: &[KeyColumn],
+    values: &[KeyValue],
+    budget: Duration,
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    // Another index serves such a question better than the key's.
+    let of = Expression {
+        from: of.name.clone(),
+        ..of.clone()
+    };
+    rows(session, &of, Class::Written, &key::among(columns, values), budget).await
 }
 
 async fn rows(
@@ -201,7 +236,7 @@ async fn rows(
 }
 
 /// Runs a statement of the proof, once the session is seen to have the settings of the proof.
-async fn ask(
+pub(super) async fn ask(
     session: &mut Session,
     doing: &str,
     sql: &str,

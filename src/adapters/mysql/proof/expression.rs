@@ -21,6 +21,8 @@ const WIDE: u64 = 1000;
 pub struct Expression {
     /// The table, and the index that is to be used.
     pub(super) from: String,
+    /// The quoted name of the table.
+    pub(super) name: String,
     /// The columns of the key.
     pub key: Vec<KeyColumn>,
     /// The text of a row without its STORED generated columns.
@@ -111,12 +113,10 @@ impl Expressions {
         }
         let side = |table: &Table, index: &Key, key, pieces: fn(&(String, String)) -> &str| {
             let text = |of: &[(String, String)]| row_text(of.iter().map(pieces));
+            let name = quote::qualified(&table.schema, &table.name);
             Expression {
-                from: format!(
-                    "{} FORCE INDEX ({})",
-                    quote::qualified(&table.schema, &table.name),
-                    quote::identifier(&index.index)
-                ),
+                from: format!("{name} FORCE INDEX ({})", quote::identifier(&index.index)),
+                name,
                 key,
                 row: text(&written),
                 generated: has_generated.then(|| text(&generated)),
@@ -316,6 +316,58 @@ fn as_text(name: &str, own: &Kind, other: &Kind) -> String {
     } else {
         name.to_owned()
     }
+}
+
+/// How columns that both sides have are asked for and written, on blue and on green; `None` if one of them is no column
+/// of both, or has values that cannot be compared by `=`.
+pub(super) fn columns_of(
+    blue: &Table,
+    green: &Table,
+    names: &[String],
+) -> Option<(Vec<KeyColumn>, Vec<KeyColumn>)> {
+    let mut both = (Vec::new(), Vec::new());
+    for name in names {
+        let (on_blue, on_green) = (blue.column(name)?, green.column(name)?);
+        both.0.push(key_column(on_blue, on_green)?);
+        both.1.push(key_column(on_green, on_blue)?);
+    }
+    Some(both)
+}
+
+/// How every column that is compared is asked for and written, on blue and on green, so that equal values have equal
+/// texts; the generated ones are left out.
+pub(super) fn shown_columns(blue: &Table, green: &Table) -> (Vec<KeyColumn>, Vec<KeyColumn>) {
+    let pairs = blue.columns.iter().filter_map(|on_blue| {
+        let on_green = green.column(&on_blue.name)?;
+        if on_blue.generated || on_green.generated {
+            return None;
+        }
+        Some((shown_column(on_blue, on_green)?, shown_column(on_green, on_blue)?))
+    });
+    pairs.unzip()
+}
+
+fn shown_column(column: &Column, other: &Column) -> Option<KeyColumn> {
+    let name = quote::identifier(&column.name);
+    let (read, literal) = match (&column.kind, &other.kind) {
+        (Kind::Json, _) => (
+            format!("HEX(CAST({name} AS CHAR CHARACTER SET utf8mb4))"),
+            Literal::Text("utf8mb4".to_owned()),
+        ),
+        (Kind::Geometry | Kind::Vector, _) => (format!("HEX(CAST({name} AS BINARY))"), Literal::Binary(0)),
+        // By their members and not by their numbers, which need not be the same.
+        (Kind::Choice { .. }, others) => (
+            format!("HEX(CONVERT({name} USING utf8mb4))"),
+            matches!(others, Kind::Choice { .. }).then(|| Literal::Text("utf8mb4".to_owned()))?,
+        ),
+        _ => return key_column(column, other),
+    };
+    Some(KeyColumn {
+        name,
+        read,
+        literal,
+        form: Form::Printed,
+    })
 }
 
 /// How a column of the key is asked for and written.

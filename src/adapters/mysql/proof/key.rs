@@ -73,7 +73,7 @@ impl KeyColumn {
         }
     }
 
-    fn literal(&self, part: &Part) -> String {
+    pub(super) fn literal(&self, part: &Part) -> String {
         match (&self.literal, part) {
             (Literal::Text(charset), Part::Bytes(bytes)) => format!("_{charset} X'{}'", hex(bytes)),
             (Literal::Binary(length), Part::Bytes(bytes)) => {
@@ -89,7 +89,7 @@ impl KeyColumn {
         }
     }
 
-    fn part(&self, row: &Row, at: usize) -> Option<Part> {
+    pub(super) fn part(&self, row: &Row, at: usize) -> Option<Part> {
         match (&self.literal, row.as_ref(at)?) {
             (_, Value::NULL) => None,
             (Literal::Binary(_) | Literal::Text(_), Value::Bytes(digits)) => unhex(digits).map(Part::Bytes),
@@ -114,7 +114,7 @@ fn is_number(text: &str) -> bool {
             .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e'))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 

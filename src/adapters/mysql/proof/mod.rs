@@ -6,11 +6,14 @@
 //! No command uses it yet: `tests/proof_digest.rs` does, on real servers.
 
 pub mod columns;
+pub mod defined;
+mod describe;
 pub mod digest;
 pub mod expression;
 pub mod key;
 pub mod key_form;
 pub mod kind;
+pub mod lane;
 pub mod not_provable;
 pub mod self_test;
 pub mod settings;

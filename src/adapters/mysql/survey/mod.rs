@@ -29,7 +29,7 @@ use crate::domain::guardrails::facts::{Rights, ServerFacts};
 use crate::domain::guardrails::{Facet, Known, Scope};
 
 /// Schemas that are the servers' own or bleen's, as a list for `NOT IN`.
-const NOT_COMPARED: &str = "('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', \
+pub(in crate::adapters::mysql) const NOT_COMPARED: &str = "('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', \
                             'mysql_innodb_cluster_metadata', 'bleen')";
 
 /// `INNODB_TRX` is refreshed only if nobody read it for 100 ms: reading it faster shows what is long gone.

@@ -1,0 +1,76 @@
+//! What is known of the tables that can be compared.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::columns::Table;
+use super::expression::{Expressions, columns_of, shown_columns};
+use super::key::KeyColumn;
+use super::not_provable::NotProvable;
+use crate::domain::ids::Side;
+use crate::domain::proof::transaction::TableName;
+
+/// A table as it is compared.
+#[derive(Debug)]
+pub struct Defined {
+    /// What both sides are asked.
+    pub expressions: Expressions,
+    blue: Table,
+    green: Table,
+    shown: (Vec<KeyColumn>, Vec<KeyColumn>),
+}
+
+impl Defined {
+    /// From the definitions of both sides.
+    ///
+    /// # Errors
+    /// Why its rows cannot be compared.
+    pub fn of(blue: Table, green: Table) -> Result<Self, NotProvable> {
+        Ok(Self {
+            expressions: Expressions::of(&blue, &green)?,
+            shown: shown_columns(&blue, &green),
+            blue,
+            green,
+        })
+    }
+
+    /// How some of its columns are asked for and written, on blue and on green.
+    #[must_use]
+    pub fn columns_for(&self, names: &[String]) -> Option<(Vec<KeyColumn>, Vec<KeyColumn>)> {
+        columns_of(&self.blue, &self.green, names)
+    }
+
+    /// How all its columns that are compared are asked for and written.
+    #[must_use]
+    pub fn shown(&self, side: Side) -> &[KeyColumn] {
+        match side {
+            Side::Blue => &self.shown.0,
+            Side::Green => &self.shown.1,
+        }
+    }
+}
+
+/// What is known of the tables that can be compared; shared by the catalogue, which fills it, and the lanes.
+#[derive(Debug, Clone, Default)]
+pub struct Definitions(Arc<RwLock<BTreeMap<TableName, Arc<Defined>>>>);
+
+impl Definitions {
+    /// A table, if it can be compared.
+    #[must_use]
+    pub fn get(&self, name: &TableName) -> Option<Arc<Defined>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    /// Writes a table down, or that it cannot be compared.
+    pub fn set(&self, name: &TableName, defined: Option<Arc<Defined>>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match defined {
+            Some(defined) => all.insert(name.clone(), defined),
+            None => all.remove(name),
+        };
+    }
+}
