@@ -16,11 +16,11 @@ use crate::domain::proof::key::Key;
 use crate::domain::proof::ledger::{Change, Ledger, NotProvable};
 use crate::domain::proof::pace::Target;
 use crate::domain::proof::stream::Brought;
-use crate::domain::proof::summary::Summary;
+use crate::domain::proof::summary::{Rates, Summary};
 use crate::domain::proof::touches::Caps;
 use crate::domain::proof::transaction::TableName;
 use crate::domain::proof::work::{Plan, Work};
-use crate::engine::event::{Difference, EventKind, Events};
+use crate::engine::event::{Difference, EventKind, Events, ProofEvent, in_milliseconds};
 
 /// How long a lane waits when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(50);
@@ -86,6 +86,8 @@ pub struct Progress {
     pub scan_rate: Option<u64>,
     /// Rows in a second when rows are looked up by their keys.
     pub key_rate: Option<u64>,
+    /// Why nothing is read at present.
+    pub paused: Option<String>,
 }
 
 /// Why the proof ended.
@@ -124,7 +126,8 @@ pub struct Prover {
     pub(super) beginning: OneAtATime<()>,
     pub(super) passed: watch::Sender<()>,
     wake: Notify,
-    resting: watch::Sender<bool>,
+    /// Why no check is begun at present.
+    resting: watch::Sender<Option<String>>,
     began: Instant,
     options: Options,
     events: Events,
@@ -152,7 +155,7 @@ impl Prover {
             beginning: OneAtATime::new(()),
             passed: watch::Sender::new(()),
             wake: Notify::new(),
-            resting: watch::Sender::new(false),
+            resting: watch::Sender::new(None),
             began: Instant::now(),
             options,
             events: events.clone(),
@@ -191,10 +194,14 @@ impl Prover {
         }
     }
 
-    /// Stops beginning new checks, and returns when none is under way any more; `false` if that took longer than
-    /// `limit`. The stream is read on.
-    pub async fn rest(&self, limit: Duration) -> bool {
-        self.resting.send_replace(true);
+    /// Stops beginning new checks for a reason, until [`Prover::go_on`]. The stream is read on.
+    pub fn pause(&self, why: &str) {
+        self.resting.send_replace(Some(why.to_owned()));
+    }
+
+    /// As [`Prover::pause`], and returns when no check is under way any more; `false` if that took longer than `limit`.
+    pub async fn rest(&self, why: &str, limit: Duration) -> bool {
+        self.pause(why);
         let idle = async {
             while self.state().lanes_at_work > 0 {
                 sleep(Duration::from_millis(2)).await;
@@ -203,9 +210,9 @@ impl Prover {
         timeout(limit, idle).await.is_ok()
     }
 
-    /// Goes on after [`Prover::rest`].
+    /// Begins checks again.
     pub fn go_on(&self) {
-        self.resting.send_replace(false);
+        self.resting.send_replace(None);
     }
 
     /// How far the proof is.
@@ -224,6 +231,7 @@ impl Prover {
             running: now,
             scan_rate: rate(state.scanned),
             key_rate: rate(state.by_key),
+            paused: self.resting.borrow().clone(),
         }
     }
 
@@ -329,7 +337,7 @@ impl Prover {
         let mut resting = self.resting.subscribe();
         loop {
             // The sender lives as long as this prover.
-            let _ = resting.wait_for(|resting| !resting).await;
+            let _ = resting.wait_for(Option::is_none).await;
             let Some(task) = self.take() else {
                 if self.options.once && self.is_complete() {
                     return Ended::Complete;
@@ -368,7 +376,7 @@ impl Prover {
         let now = self.now();
         let mut guard = self.state();
         let state = &mut *guard;
-        if *self.resting.borrow() {
+        if self.resting.borrow().is_some() {
             return None;
         }
         let work = state.plan.next(&state.ledger, now)?;
@@ -488,6 +496,46 @@ impl Drop for Task<'_> {
     fn drop(&mut self) {
         let mut state = self.prover.state();
         state.lanes_at_work -= 1;
+    }
+}
+
+impl Progress {
+    /// How long comparing what is open would take under the hold, with a drain of that time. `None` while that cannot
+    /// be known.
+    #[must_use]
+    pub fn fence_time(&self, drain: Duration) -> Option<Duration> {
+        self.summary.fence_time(Rates {
+            by_key: self.key_rate,
+            scanned: self.scan_rate,
+            drain,
+        })
+    }
+
+    /// As an event, with the rows that were read in a second since an earlier look.
+    #[must_use]
+    pub fn event(&self, earlier: Option<&Self>) -> ProofEvent {
+        let sum = &self.summary;
+        let (rows, time) = earlier.map_or((0, Duration::ZERO), |then| (then.rows_read, then.running));
+        let seconds = self.running.saturating_sub(time).as_secs_f64();
+        ProofEvent {
+            ranges: sum.ranges,
+            proved: sum.proved,
+            open: sum.open,
+            unproven: sum.unproven,
+            diverged: sum.diverged,
+            not_provable: sum.not_provable.len(),
+            differing_rows: self.differing_rows,
+            open_rows: sum.open_rows + sum.whole_rows,
+            oldest_proof_ms: sum.oldest.map(in_milliseconds),
+            rows_read: self.rows_read,
+            rows_per_second: if seconds > 0.0 {
+                (self.rows_read.saturating_sub(rows) as f64 / seconds).round() as u64
+            } else {
+                0
+            },
+            fence_ms: self.fence_time(Duration::ZERO).map(in_milliseconds),
+            paused: self.paused.clone(),
+        }
     }
 }
 

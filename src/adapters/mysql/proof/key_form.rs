@@ -57,7 +57,7 @@ impl Form {
         })
     }
 
-    fn from_ledger(self, part: &KeyPart) -> Option<Part> {
+    fn read_back(self, part: &KeyPart) -> Option<Part> {
         Some(match (self, part) {
             (Self::Number, KeyPart::Integer(number)) => Part::Plain(number.to_string()),
             (Self::Binary(_) | Self::TextByBytes, KeyPart::Bytes(bytes))
@@ -104,7 +104,7 @@ pub fn from_ledger(columns: &[KeyColumn], key: &Key) -> Option<KeyValue> {
         return None;
     }
     let parts = columns.iter().zip(&key.0);
-    let parts = parts.map(|(column, part)| column.form.from_ledger(part));
+    let parts = parts.map(|(column, part)| column.form.read_back(part));
     parts.collect::<Option<_>>().map(KeyValue)
 }
 
