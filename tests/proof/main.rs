@@ -54,19 +54,8 @@ fn explored(family: Family, left: Budget, caps: Caps, plant: Plant) -> Explored 
 }
 
 fn holds(name: &str, family: Family, left: Budget, caps: Caps, floor: usize) {
-    let explored = explored(family, left, caps, Plant::Nothing);
-    println!(
-        "{name}: {} states, {family:?}, {left:?}, {caps:?}",
-        explored.states
-    );
-    if let Some((rule, trace)) = explored.broken {
-        panic!("{name}: {rule}\n{}", trace.join("\n"));
-    }
-    assert!(
-        explored.states >= floor,
-        "{name}: only {} states, expected {floor}",
-        explored.states
-    );
+    let about = format!("{family:?}, {left:?}, {caps:?}");
+    explored(family, left, caps, Plant::Nothing).holds(name, &about, floor);
 }
 
 /// `BLEEN_MODEL=full cargo test --release --test proof -- --nocapture` checks both ranges, with a corruption (minutes).
@@ -153,21 +142,6 @@ fn planted_mistakes_are_found() {
         (Plant::GapNotTold, Sets, gap, &["P1", "P2", "P4"]),
         (Plant::GapNotTold, Exact, gap, &["P1", "P2", "P4"]),
     ] {
-        let explored = explored(family, left, Caps::default(), plant);
-        let Some((broken, trace)) = explored.broken else {
-            panic!(
-                "{plant:?} was not found in {} states of {family:?}",
-                explored.states
-            )
-        };
-        println!(
-            "{plant:?} in {family:?}: {broken}, {} steps, {} states",
-            trace.len() - 1,
-            explored.states
-        );
-        assert!(
-            rules.iter().any(|rule| broken.starts_with(rule)),
-            "{plant:?} broke {broken}, expected {rules:?}"
-        );
+        explored(family, left, Caps::default(), plant).breaks(&format!("{plant:?} in {family:?}"), rules);
     }
 }

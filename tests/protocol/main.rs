@@ -38,16 +38,8 @@ const CALM: Budget = Budget {
 };
 
 fn holds(name: &str, spec: Spec, left: Budget, xa: bool, floor: usize) {
-    let explored = explored(World::start(spec, left, xa), Plant::Nothing);
-    println!("{name}: {} states, {spec:?}, xa {xa}, {left:?}", explored.states);
-    if let Some((rule, trace)) = explored.broken {
-        panic!("{name}: {rule}\n{}", trace.join("\n"));
-    }
-    assert!(
-        explored.states >= floor,
-        "{name}: only {} states, expected {floor}",
-        explored.states
-    );
+    let about = format!("{spec:?}, xa {xa}, {left:?}");
+    explored(World::start(spec, left, xa), Plant::Nothing).holds(name, &about, floor);
 }
 
 #[test]
@@ -233,18 +225,6 @@ fn planted_mistakes_are_found() {
             Plant::OpenIsPromoted => stray,
             _ => faults,
         };
-        let explored = explored(World::start(LOCK, left, xa), plant);
-        let Some((broken, trace)) = explored.broken else {
-            panic!("{plant:?} was not found in {} states", explored.states)
-        };
-        println!(
-            "{plant:?} ({rule}): {broken}, {} steps, {} states",
-            trace.len() - 1,
-            explored.states
-        );
-        assert!(
-            broken.starts_with(rule),
-            "{plant:?} broke {broken}, expected {rule}"
-        );
+        explored(World::start(LOCK, left, xa), plant).breaks(&format!("{plant:?}"), &[rule]);
     }
 }

@@ -12,6 +12,37 @@ pub struct Explored {
     pub broken: Option<(&'static str, Vec<String>)>,
 }
 
+impl Explored {
+    /// Prints how many states there were, and fails if a rule was broken or there were fewer than `floor`.
+    pub fn holds(&self, name: &str, about: &str, floor: usize) {
+        println!("{name}: {} states, {about}", self.states);
+        if let Some((rule, trace)) = &self.broken {
+            panic!("{name}: {rule}\n{}", trace.join("\n"));
+        }
+        assert!(
+            self.states >= floor,
+            "{name}: only {} states, expected {floor}",
+            self.states
+        );
+    }
+
+    /// Prints how a planted mistake was seen, and fails if it was not, or broke none of these rules.
+    pub fn breaks(&self, plant: &str, rules: &[&str]) {
+        let Some((broken, trace)) = &self.broken else {
+            panic!("{plant} was not found in {} states", self.states)
+        };
+        println!(
+            "{plant}: {broken}, {} steps, {} states",
+            trace.len() - 1,
+            self.states
+        );
+        assert!(
+            rules.iter().any(|rule| broken.starts_with(rule)),
+            "{plant} broke {broken}, expected {rules:?}"
+        );
+    }
+}
+
 /// Breadth first, so that a trace is as short as can be. States are remembered by a 128-bit fingerprint.
 pub fn explore<World: Hash + Debug, Steps: IntoIterator<Item = (&'static str, World)>>(
     start: World,

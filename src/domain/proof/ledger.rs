@@ -227,6 +227,16 @@ impl Ledger {
         self.tables.get(name).is_some_and(|table| table.differs(key))
     }
 
+    /// Whether every range that differs has been looked at row by row.
+    #[must_use]
+    pub fn differences_are_looked_at(&self) -> bool {
+        let ranges = self.tables.values().flat_map(|table| table.by_id.values());
+        ranges.into_iter().all(|range| match &range.state {
+            State::Diverged { rows, .. } => !rows.is_empty(),
+            State::Proved { .. } | State::Unproven => true,
+        })
+    }
+
     /// Says that a table cannot be proved.
     pub fn not_provable(&mut self, name: TableName, why: NotProvable) {
         self.void(Void::TableChanged, |flight| flight.table == name);
@@ -564,7 +574,7 @@ impl Ledger {
         };
         let verdict = check.verdict(&self.passed, |before, after| table.in_doubt(range, before, after))?;
         // Snapshots may be older than a statement that has arrived: their proof would have ended with it.
-        if table.anywhere.has_unnamed_outside(check.before()) {
+        if table.anywhere.outside(check.before()) == InDoubt::Anything {
             return Some((void(Void::TableChanged), flight));
         }
         Some((verdict, flight))

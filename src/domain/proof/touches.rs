@@ -249,57 +249,34 @@ impl Touches {
     /// after which blue stood at `after`. The stream must have passed `after`.
     #[must_use]
     pub fn in_doubt(&self, before: &Positions, after: &FilePosition) -> InDoubt {
-        if self
-            .folded
-            .as_ref()
-            .is_some_and(|outline| !outline.on_both(before) && !outline.on_neither(before, after))
-        {
-            return InDoubt::Anything;
-        }
-        let mut items = BTreeSet::new();
-        for (transaction, item) in &self.recent {
-            if before.on_both(transaction) || before.on_neither(transaction, after) {
-                continue;
-            }
-            match item {
-                Some(item) => items.insert(item.clone()),
-                None => return InDoubt::Anything,
-            };
-        }
-        if items.is_empty() {
-            InDoubt::Nothing
-        } else {
-            InDoubt::Items(items)
-        }
-    }
-
-    /// Whether a touch whose items are not known lies outside what both sides had executed. A proof from there would
-    /// not know what of it is open.
-    #[must_use]
-    pub fn has_unnamed_outside(&self, before: &Positions) -> bool {
-        self.folded
-            .as_ref()
-            .is_some_and(|outline| !outline.on_both(before))
-            || self
-                .recent
-                .iter()
-                .any(|(transaction, item)| item.is_none() && !before.on_both(transaction))
+        self.touched_by(
+            |outline| !outline.on_both(before) && !outline.on_neither(before, after),
+            |transaction| !before.on_both(transaction) && !before.on_neither(transaction, after),
+        )
     }
 
     /// What was touched by transactions that are not known to be on both sides where a check began with `before`: its
     /// proof does not hold them.
     #[must_use]
     pub fn outside(&self, before: &Positions) -> InDoubt {
-        if self
-            .folded
-            .as_ref()
-            .is_some_and(|outline| !outline.on_both(before))
-        {
+        self.touched_by(
+            |outline| !outline.on_both(before),
+            |transaction| !before.on_both(transaction),
+        )
+    }
+
+    /// What these transactions touched; `any_of` says whether some of those in an outline are among them.
+    fn touched_by(
+        &self,
+        any_of: impl Fn(&Outline) -> bool,
+        is_one: impl Fn(&Transaction) -> bool,
+    ) -> InDoubt {
+        if self.folded.as_ref().is_some_and(any_of) {
             return InDoubt::Anything;
         }
         let mut items = BTreeSet::new();
         for (transaction, item) in &self.recent {
-            if before.on_both(transaction) {
+            if !is_one(transaction) {
                 continue;
             }
             match item {

@@ -28,8 +28,11 @@ const ITEMS_WAIT: Duration = Duration::from_secs(1);
 /// How long a range that differs is left alone before it is looked at again: it may have been repaired.
 const DIVERGED_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a range is left alone after a check that said nothing, times the number of such checks, up to a second.
+/// How long a range is left alone after a check that said nothing, times the number of such checks.
 const DOUBT_WAIT: Duration = Duration::from_millis(100);
+
+/// The most such checks that are counted.
+const DOUBTS_COUNTED: u32 = 10;
 
 /// A table where this many of the last range checks were touched is read row by row from the start.
 const HOT: u32 = 2;
@@ -72,10 +75,8 @@ impl Work {
 /// What is remembered of a range besides what the ledger knows.
 #[derive(Debug, Clone, Default)]
 struct Note {
-    /// How many rows it had when it was read last.
+    /// How many rows it had when it was cut or read last; nothing before that.
     rows: Option<u64>,
-    /// It was cut to size: its end came from the server.
-    is_cut: bool,
     /// Checks in a row that said nothing.
     doubts: u32,
     /// It is left alone until then.
@@ -179,8 +180,8 @@ impl Plan {
     }
 
     fn range(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
-        let mut oldest: Option<(Duration, &TableName, RangeId)> = None;
-        let mut differs: Option<(&TableName, RangeId)> = None;
+        let mut oldest: Option<(Duration, (&TableName, &Table, RangeId))> = None;
+        let mut differs: Option<(&TableName, &Table, RangeId)> = None;
         let mut missing: Option<(&TableName, &Table, RangeId)> = None;
         'tables: for (name, table) in ledger.tables() {
             if table.not_provable.is_some() {
@@ -202,29 +203,23 @@ impl Plan {
                         missing = Some((name, table, *id));
                         break 'tables;
                     }
-                    (State::Diverged { .. }, _) => differs = differs.or(Some((name, *id))),
+                    (State::Diverged { .. }, _) => differs = differs.or(Some((name, table, *id))),
                     (State::Proved { at, .. }, Open::Items(_)) => {
-                        if oldest.is_none_or(|(least, ..)| *at < least) {
-                            oldest = Some((*at, name, *id));
+                        if oldest.is_none_or(|(least, _)| *at < least) {
+                            oldest = Some((*at, (name, table, *id)));
                         }
                     }
                 }
             }
         }
-        if let Some((name, table, id)) = missing {
-            return self.of_range(name, table, id, false);
-        }
-        if let Some((name, id)) = differs {
-            return self.of_range(name, ledger.tables().get(name)?, id, true);
-        }
-        let (at, name, id) = oldest?;
-        let is_old = self
-            .again_after
-            .is_some_and(|after| now >= at.saturating_add(after));
-        if is_old {
-            return self.of_range(name, ledger.tables().get(name)?, id, false);
-        }
-        None
+        let is_old = |at: Duration| {
+            self.again_after
+                .is_some_and(|after| now >= at.saturating_add(after))
+        };
+        let again = oldest.filter(|(at, _)| is_old(*at)).map(|(_, range)| range);
+        let is_difference = missing.is_none() && differs.is_some();
+        let (name, table, id) = missing.or(differs).or(again)?;
+        self.of_range(name, table, id, is_difference)
     }
 
     fn of_range(&mut self, name: &TableName, table: &Table, id: RangeId, differs: bool) -> Option<Work> {
@@ -238,7 +233,7 @@ impl Plan {
             pace
         };
         // A range that grew, or that is to be read in another way than before, is cut anew.
-        let fits = note.is_cut && note.rows.is_some_and(|rows| rows <= most.saturating_mul(2));
+        let fits = note.rows.is_some_and(|rows| rows <= most.saturating_mul(2));
         Some(Work::Range {
             table: name.clone(),
             range: id,
@@ -248,35 +243,20 @@ impl Plan {
         })
     }
 
-    /// Whether every range that differs has been looked at row by row.
-    #[must_use]
-    pub fn has_looked_at_all(&self, ledger: &Ledger) -> bool {
-        ledger.tables().values().all(|table| {
-            table.by_id.values().all(|range| match &range.state {
-                State::Diverged { rows, .. } => !rows.is_empty(),
-                State::Proved { .. } | State::Unproven => true,
-            })
-        })
-    }
-
     /// A range was cut: its lower part kept its number and has so many rows.
     pub fn cut(&mut self, table: &TableName, lower: RangeId, upper: RangeId, rows: u64) {
         let told = self.told(table);
         let mut note = told.notes.get(&lower).cloned().unwrap_or_default();
         note.rows = note.rows.map(|all| all.saturating_sub(rows));
         told.notes.insert(upper, note);
-        let note = told.notes.entry(lower).or_default();
-        note.rows = Some(rows);
-        note.is_cut = true;
+        told.notes.entry(lower).or_default().rows = Some(rows);
     }
 
     /// A range was read in that time on the slower side, and had so many rows on the side that has more.
     pub fn read(&mut self, table: &TableName, range: RangeId, rows: u64, took: Duration) {
         let told = self.told(table);
         told.pace.took(rows, took);
-        let note = told.notes.entry(range).or_default();
-        note.rows = Some(rows);
-        note.is_cut = true;
+        told.notes.entry(range).or_default().rows = Some(rows);
     }
 
     /// A range could not be read in the time it had: it is cut smaller at once.
@@ -314,7 +294,7 @@ impl Plan {
             Some(Verdict::Inconclusive(doubt)) => {
                 note.doubts = note.doubts.saturating_add(1);
                 // Row by row everything but the touched rows is settled: no need to wait before that.
-                let wait = DOUBT_WAIT.saturating_mul(note.doubts.saturating_sub(1).min(10));
+                let wait = DOUBT_WAIT.saturating_mul(note.doubts.saturating_sub(1).min(DOUBTS_COUNTED));
                 note.not_before = now.saturating_add(wait);
                 match doubt {
                     Doubt::Touched { .. } => Some(true),
@@ -326,7 +306,7 @@ impl Plan {
                 }
             }
             None => {
-                note.not_before = now.saturating_add(DOUBT_WAIT.saturating_mul(10));
+                note.not_before = now.saturating_add(DOUBT_WAIT.saturating_mul(DOUBTS_COUNTED));
                 None
             }
         };

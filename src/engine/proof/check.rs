@@ -5,13 +5,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::ports::{Lane, Trouble, TroubleKind};
-use super::prover::Prover;
+use super::prover::{Prover, State};
 use crate::domain::ids::Side;
-use crate::domain::position::FilePosition;
-use crate::domain::proof::bracket::{Check, Reading, Verdict};
+use crate::domain::proof::bracket::{Check, OutOfTurn, Reading, Verdict};
 use crate::domain::proof::drill::{Drilled, Rows};
 use crate::domain::proof::key::Key;
-use crate::domain::proof::ledger::{CheckId, ItemsFound};
+use crate::domain::proof::ledger::CheckId;
 use crate::domain::proof::ranges::{Bounds, RangeId};
 use crate::domain::proof::touches::Item;
 use crate::domain::proof::transaction::TableName;
@@ -57,7 +56,7 @@ impl Prover {
                     .when_passed(&check, |state| state.ledger.finish_items(id, &check, &read))
                     .await;
                 drop(under_way);
-                let found = found.unwrap_or_else(ItemsFound::default);
+                let found = found.unwrap_or_default();
                 let keys = found.diverged.into_iter().filter_map(|item| match item {
                     Item::Row(key) => Some(key),
                     Item::Where { .. } => None,
@@ -171,7 +170,7 @@ impl Prover {
         check: &mut Check,
         (blue, green): (Reading, Reading),
     ) -> Result<(), Trouble> {
-        let bug = |out: crate::domain::proof::bracket::OutOfTurn| Trouble {
+        let bug = |out: OutOfTurn| Trouble {
             kind: TroubleKind::Server,
             why: out.to_string(),
         };
@@ -186,9 +185,8 @@ impl Prover {
     async fn when_passed<T>(
         &self,
         check: &Check,
-        mut answer: impl FnMut(&mut super::prover::State) -> Option<T>,
+        mut answer: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
-        let place: Option<&FilePosition> = check.place_after();
         let mut passed = self.passed.subscribe();
         let waiting = async {
             loop {
@@ -203,7 +201,7 @@ impl Prover {
         };
         let came = timeout(STREAM_WAIT, waiting).await.ok().flatten();
         if came.is_none() {
-            tracing::warn!(?place, "blue's binlog was not read that far in time");
+            tracing::warn!(place = ?check.place_after(), "blue's binlog was not read that far in time");
         }
         came
     }

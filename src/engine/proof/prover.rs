@@ -308,7 +308,7 @@ impl Prover {
                 looked = Instant::now();
                 stale.tables.extend(self.state().may_be_provable_by_now());
             }
-            if !stale.everything && stale.tables.is_empty() {
+            if stale.is_empty() {
                 sleep(IDLE).await;
                 continue;
             }
@@ -392,8 +392,8 @@ impl Prover {
         state.lanes_at_work == 0
             && sum.unproven == 0
             && sum.whole_rows == 0
-            && !state.stale.is_some()
-            && (sum.diverged == 0 || state.plan.has_looked_at_all(&state.ledger))
+            && state.stale.is_empty()
+            && state.ledger.differences_are_looked_at()
     }
 
     /// Writes down what a piece of work found; returns the rows whose values are to be read.
@@ -570,8 +570,8 @@ impl State {
 }
 
 impl Stale {
-    fn is_some(&self) -> bool {
-        self.everything || !self.tables.is_empty()
+    fn is_empty(&self) -> bool {
+        !self.everything && self.tables.is_empty()
     }
 
     fn take_in(&mut self, other: Self) {

@@ -99,15 +99,14 @@ impl Expressions {
         let has_generated = generated.iter().any(|(_, computed)| *computed);
         let generated: Vec<(String, String)> = generated.into_iter().map(|(pieces, _)| pieces).collect();
 
-        let mut keys = (Vec::new(), Vec::new());
-        let mut sorted_alike = true;
+        let (mut blue_columns, mut green_columns, mut sorted_alike) = (Vec::new(), Vec::new(), true);
         for name in &blue_key.columns {
             let pair = columns.iter().find(|(on_blue, _)| same_name(&on_blue.name, name));
             let &(on_blue, on_green) = pair.ok_or(NotProvable::NoCommonKey)?;
-            keys.0
-                .push(key_column(on_blue, on_green).ok_or_else(|| types(on_blue, on_green))?);
-            keys.1
-                .push(key_column(on_green, on_blue).ok_or_else(|| types(on_blue, on_green))?);
+            let (of_blue, of_green) =
+                key_columns(on_blue, on_green).ok_or_else(|| types(on_blue, on_green))?;
+            blue_columns.push(of_blue);
+            green_columns.push(of_green);
             let collation = |column: &Column| column.collation.as_deref().map(plain_charset);
             sorted_alike &= collation(on_blue) == collation(on_green);
         }
@@ -123,8 +122,8 @@ impl Expressions {
             }
         };
         Ok(Self {
-            blue: side(blue, blue_key, keys.0, |pieces| &pieces.0),
-            green: side(green, green_key, keys.1, |pieces| &pieces.1),
+            blue: side(blue, blue_key, blue_columns, |pieces| &pieces.0),
+            green: side(green, green_key, green_columns, |pieces| &pieces.1),
             sorted_alike,
             has_generated,
             converted: columns
@@ -325,13 +324,15 @@ pub(super) fn columns_of(
     green: &Table,
     names: &[String],
 ) -> Option<(Vec<KeyColumn>, Vec<KeyColumn>)> {
-    let mut both = (Vec::new(), Vec::new());
-    for name in names {
-        let (on_blue, on_green) = (blue.column(name)?, green.column(name)?);
-        both.0.push(key_column(on_blue, on_green)?);
-        both.1.push(key_column(on_green, on_blue)?);
-    }
-    Some(both)
+    let pairs = names
+        .iter()
+        .map(|name| key_columns(blue.column(name)?, green.column(name)?));
+    Some(pairs.collect::<Option<Vec<_>>>()?.into_iter().unzip())
+}
+
+/// How a column of a key is asked for and written, on blue and on green.
+fn key_columns(on_blue: &Column, on_green: &Column) -> Option<(KeyColumn, KeyColumn)> {
+    key_column(on_blue, on_green).zip(key_column(on_green, on_blue))
 }
 
 /// How every column that is compared is asked for and written, on blue and on green, so that equal values have equal

@@ -89,23 +89,25 @@ pub fn padded(bytes: &[u8], length: usize) -> Vec<u8> {
 /// A key as a server answered it, for the ledger; `None` if it is not of that form.
 #[must_use]
 pub fn to_ledger(columns: &[KeyColumn], key: &KeyValue) -> Option<Key> {
-    if columns.len() != key.0.len() {
-        return None;
-    }
-    let parts = columns.iter().zip(&key.0);
-    let parts = parts.map(|(column, part)| column.form.to_ledger(part));
-    parts.collect::<Option<_>>().map(Key)
+    each(columns, &key.0, Form::to_ledger).map(Key)
 }
 
 /// A key of the ledger, to be asked for on a server; `None` if it is not of that form.
 #[must_use]
 pub fn from_ledger(columns: &[KeyColumn], key: &Key) -> Option<KeyValue> {
-    if columns.len() != key.0.len() {
+    each(columns, &key.0, Form::read_back).map(KeyValue)
+}
+
+fn each<From, To>(
+    columns: &[KeyColumn],
+    parts: &[From],
+    turn: impl Fn(Form, &From) -> Option<To>,
+) -> Option<Vec<To>> {
+    if columns.len() != parts.len() {
         return None;
     }
-    let parts = columns.iter().zip(&key.0);
-    let parts = parts.map(|(column, part)| column.form.read_back(part));
-    parts.collect::<Option<_>>().map(KeyValue)
+    let both = columns.iter().zip(parts);
+    both.map(|(column, part)| turn(column.form, part)).collect()
 }
 
 #[cfg(test)]

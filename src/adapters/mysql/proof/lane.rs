@@ -12,7 +12,7 @@ use futures_util::future::join;
 
 use super::defined::{Defined, Definitions};
 use super::digest::{self, Digest, Form};
-use super::expression::Class;
+use super::expression::{Class, Expressions};
 use super::key::{KeyColumn, KeyValue, Range};
 use super::{describe, key_form, settings};
 use crate::adapters::mysql::columns::text;
@@ -124,10 +124,10 @@ impl PairLane {
                 green: Shown::Exactly(green?),
             });
         }
-        let (caps, kind) = (&self.common, self.kind);
+        let (common, kind) = (&self.common, self.kind);
         let (blue, green) = join(
-            executed(&mut self.blue, &caps.blue.caps, kind, Role::Writer, budget),
-            executed(&mut self.green, &caps.green.caps, kind, Role::Replica, budget),
+            executed(&mut self.blue, &common.blue.caps, kind, Role::Writer, budget),
+            executed(&mut self.green, &common.green.caps, kind, Role::Replica, budget),
         )
         .await;
         Ok(Positions {
@@ -139,7 +139,7 @@ impl PairLane {
     async fn digests(&mut self, table: &TableName, bounds: &Bounds) -> Result<BothRead, Trouble> {
         let (defined, budget, form) = (self.defined(table)?, self.common.reading, self.common.form);
         let of = &defined.expressions;
-        let (on_blue, on_green) = (range_of(&of.blue.key, bounds)?, range_of(&of.green.key, bounds)?);
+        let (on_blue, on_green) = on_both(of, |columns| range_of(columns, bounds))?;
         let class = Class::Written;
         let (blue, green) = join(
             timed(digest::range(
@@ -162,8 +162,8 @@ impl PairLane {
         .await;
         let took = blue.1.max(green.1);
         Ok(BothRead {
-            blue: reading(&blue.0.map_err(trouble)?)?,
-            green: reading(&green.0.map_err(trouble)?)?,
+            blue: reading(blue.0)?,
+            green: reading(green.0)?,
             took,
         })
     }
@@ -171,7 +171,7 @@ impl PairLane {
     async fn one_by_one(&mut self, table: &TableName, bounds: &Bounds) -> Result<BothRows, Trouble> {
         let (defined, budget) = (self.defined(table)?, self.common.reading);
         let of = &defined.expressions;
-        let (on_blue, on_green) = (range_of(&of.blue.key, bounds)?, range_of(&of.green.key, bounds)?);
+        let (on_blue, on_green) = on_both(of, |columns| range_of(columns, bounds))?;
         let class = Class::Written;
         let (blue, green) = join(
             timed(digest::rows_of_range(
@@ -192,8 +192,8 @@ impl PairLane {
         .await;
         let took = blue.1.max(green.1);
         Ok(BothRows {
-            blue: rows(&of.blue.key, blue.0.map_err(trouble)?)?,
-            green: rows(&of.green.key, green.0.map_err(trouble)?)?,
+            blue: rows(&of.blue.key, blue.0)?,
+            green: rows(&of.green.key, green.0)?,
             took,
         })
     }
@@ -209,18 +209,15 @@ impl PairLane {
                 Item::Where { .. } => None,
             })
             .collect();
-        let values = |columns: &[KeyColumn]| -> Result<Vec<KeyValue>, Trouble> {
-            keys.iter().map(|key| value_of(columns, key)).collect()
-        };
-        let (on_blue, on_green) = (values(&of.blue.key)?, values(&of.green.key)?);
+        let (on_blue, on_green) = on_both(of, |columns| values_of(columns, keys.iter().copied()))?;
         let class = Class::Written;
         let (blue, green) = join(
             digest::rows_of_keys(&mut self.blue, &of.blue, class, &on_blue, budget),
             digest::rows_of_keys(&mut self.green, &of.green, class, &on_green, budget),
         )
         .await;
-        let blue = rows(&of.blue.key, blue.map_err(trouble)?)?;
-        let green = rows(&of.green.key, green.map_err(trouble)?)?;
+        let blue = rows(&of.blue.key, blue)?;
+        let green = rows(&of.green.key, green)?;
         let mut read = Vec::with_capacity(items.len());
         for item in items {
             let is_equal = match &**item {
@@ -249,18 +246,15 @@ impl PairLane {
                 columns.join(", ")
             )));
         };
-        let of_side = |columns: &[KeyColumn]| -> Result<Vec<KeyValue>, Trouble> {
-            values.iter().map(|value| value_of(columns, value)).collect()
-        };
-        let (blue_values, green_values) = (of_side(&on_blue)?, of_side(&on_green)?);
+        let (blue_values, green_values) = (values_of(&on_blue, values)?, values_of(&on_green, values)?);
         let budget = self.common.reading;
         let (blue, green) = join(
             digest::rows_where(&mut self.blue, &of.blue, &on_blue, &blue_values, budget),
             digest::rows_where(&mut self.green, &of.green, &on_green, &green_values, budget),
         )
         .await;
-        let blue = rows(&of.blue.key, blue.map_err(trouble)?)?;
-        let green = rows(&of.green.key, green.map_err(trouble)?)?;
+        let blue = rows(&of.blue.key, blue)?;
+        let green = rows(&of.green.key, green)?;
         Ok(blue == green)
     }
 
@@ -363,10 +357,7 @@ impl Lane for PairLane {
         Box::pin(async move {
             let defined = self.defined(table)?;
             let of = &defined.expressions;
-            let values = |columns: &[KeyColumn]| -> Result<Vec<KeyValue>, Trouble> {
-                keys.iter().map(|key| value_of(columns, key)).collect()
-            };
-            let (on_blue, on_green) = (values(&of.blue.key)?, values(&of.green.key)?);
+            let (on_blue, on_green) = on_both(of, |columns| values_of(columns, keys))?;
             let budget = self.common.reading;
             let (blue, green) = join(
                 describe::read(
@@ -444,7 +435,8 @@ async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
     (answer, began.elapsed())
 }
 
-fn reading(digest: &Digest) -> Result<Reading, Trouble> {
+fn reading(read: Result<Digest, ServerError>) -> Result<Reading, Trouble> {
+    let digest = read.map_err(trouble)?;
     Ok(Reading {
         rows: digest.rows,
         // A row without a digest ends the statement.
@@ -455,8 +447,12 @@ fn reading(digest: &Digest) -> Result<Reading, Trouble> {
     })
 }
 
-fn rows(columns: &[KeyColumn], read: Vec<(KeyValue, digest::RowHash)>) -> Result<Rows, Trouble> {
-    read.into_iter()
+fn rows(
+    columns: &[KeyColumn],
+    read: Result<Vec<(KeyValue, digest::RowHash)>, ServerError>,
+) -> Result<Rows, Trouble> {
+    read.map_err(trouble)?
+        .into_iter()
         .map(|(value, hash)| Ok((key_of(columns, &value)?, hash)))
         .collect()
 }
@@ -469,6 +465,21 @@ fn key_of(columns: &[KeyColumn], value: &KeyValue) -> Result<Key, Trouble> {
 fn value_of(columns: &[KeyColumn], key: &Key) -> Result<KeyValue, Trouble> {
     key_form::from_ledger(columns, key)
         .ok_or_else(|| of_table(format!("the key {key} is not of the form that the table has now")))
+}
+
+fn values_of<'a>(
+    columns: &[KeyColumn],
+    keys: impl IntoIterator<Item = &'a Key>,
+) -> Result<Vec<KeyValue>, Trouble> {
+    keys.into_iter().map(|key| value_of(columns, key)).collect()
+}
+
+/// The same of the key's columns on blue and on green.
+fn on_both<T>(
+    of: &Expressions,
+    each: impl Fn(&[KeyColumn]) -> Result<T, Trouble>,
+) -> Result<(T, T), Trouble> {
+    Ok((each(&of.blue.key)?, each(&of.green.key)?))
 }
 
 fn range_of(columns: &[KeyColumn], bounds: &Bounds) -> Result<Range, Trouble> {
