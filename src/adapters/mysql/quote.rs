@@ -6,6 +6,13 @@ pub fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
+/// The name that [`identifier`] quoted.
+#[must_use]
+pub fn plain(quoted: &str) -> String {
+    let inside = quoted.strip_prefix('`').and_then(|rest| rest.strip_suffix('`'));
+    inside.unwrap_or(quoted).replace("``", "`")
+}
+
 /// Quotes a qualified name: `` `schema`.`table` ``.
 #[must_use]
 pub fn qualified(schema: &str, name: &str) -> String {
@@ -47,6 +54,9 @@ mod tests {
     fn nothing_gets_out_of_its_quotes() {
         assert_eq!(identifier("a`b"), "`a``b`");
         assert_eq!(qualified("s", "t`"), "`s`.`t```");
+        for name in ["a", "`", "a`", "`a`b`"] {
+            assert_eq!(plain(&identifier(name)), name);
+        }
         assert_eq!(text("it's"), "'it''s'");
         assert_eq!(text("a\\'b\0"), "'a\\\\''b\\0'");
         assert_eq!(account("o'x", "%"), "'o''x'@'%'");

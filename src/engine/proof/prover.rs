@@ -412,7 +412,10 @@ impl Prover {
             Some(Verdict::Proved { .. }) => state.checks.proved += 1,
             Some(Verdict::Diverged { .. }) => state.checks.diverged += 1,
             Some(Verdict::Inconclusive(Doubt::Touched { .. })) => state.checks.touched += 1,
-            Some(Verdict::Inconclusive(Doubt::Void(_))) | None => state.checks.void += 1,
+            Some(Verdict::Inconclusive(Doubt::Void(_))) => state.checks.void += 1,
+            // Single rows have a verdict each, and are not counted as checks.
+            None if matches!(task.work, Work::Items { .. }) => {}
+            None => state.checks.void += 1,
         }
         let table = task.work.table().clone();
         state.troubles.remove(&table);

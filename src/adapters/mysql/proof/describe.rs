@@ -85,7 +85,7 @@ pub fn difference(
         let part = values?.get(at)?.as_ref()?;
         Some(shown(&columns[at], part, mask))
     };
-    let name = |column: &KeyColumn| column.name.trim_matches('`').replace("``", "`");
+    let name = |column: &KeyColumn| quote::plain(&column.name);
     Some(Difference {
         table: table.to_string(),
         key: key_columns
