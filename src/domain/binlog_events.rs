@@ -116,21 +116,23 @@ fn bare_statement(info: &str) -> &str {
             rest = after.trim_start().strip_prefix(';').unwrap_or(after).trim_start();
         }
     }
+    after_comments(rest).unwrap_or_default()
+}
+
+/// What follows leading white space and comments; `None` if a comment has no end. A comment that the server executes
+/// (`/*!`, `/*M!`) is no comment.
+pub(super) fn after_comments(text: &str) -> Option<&str> {
+    let mut rest = text.trim_start();
     loop {
         let executed = rest.starts_with("/*!") || rest.starts_with("/*M!");
-        if rest.starts_with("/*") && !executed {
-            match rest.find("*/") {
-                Some(end) => rest = rest.get(end + 2..).unwrap_or_default().trim_start(),
-                None => return "",
-            }
+        let end = if rest.starts_with("/*") && !executed {
+            rest.find("*/").map(|end| end + 2)
         } else if rest.starts_with('#') || rest.starts_with("-- ") {
-            match rest.find('\n') {
-                Some(end) => rest = rest.get(end + 1..).unwrap_or_default().trim_start(),
-                None => return "",
-            }
+            Some(rest.find('\n').map_or(rest.len(), |end| end + 1))
         } else {
-            return rest;
-        }
+            return Some(rest);
+        };
+        rest = rest.get(end?..)?.trim_start();
     }
 }
 

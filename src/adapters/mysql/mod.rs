@@ -1,5 +1,6 @@
 //! MySQL and MariaDB servers: sessions, what they can do, and every statement that bleen sends.
 
+pub mod binlog;
 pub mod binlog_read;
 pub mod capabilities;
 mod columns;

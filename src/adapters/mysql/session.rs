@@ -145,31 +145,7 @@ impl Session {
         budget: Duration,
     ) -> Result<Self, ServerError> {
         let run = purpose.run.as_ref().map_or("-", RunId::as_str);
-        let failed = |cause| ServerError {
-            side: target.side,
-            server: address.to_string(),
-            doing: format!("open the {} session", purpose.role),
-            cause,
-        };
-        let attempt = async {
-            authority_readable(&target.tls).await?;
-            let connect = |tls| login(move || Conn::new(options(target, address, purpose, run, tls)));
-            let result = match (&target.tls, address) {
-                // A socket never leaves the machine: no TLS on it, whatever is asked for.
-                (_, Address::Socket(_)) | (Tls::Disabled, _) => connect(false).await,
-                (Tls::Preferred, _) => match connect(true).await {
-                    Err(e) if no_tls_offered(&e) => connect(false).await,
-                    other => other,
-                },
-                _ => connect(true).await,
-            };
-            result.map_err(|e| connect_cause(&e))
-        };
-        let conn = match timeout(budget, attempt).await {
-            Err(_) => return Err(failed(Cause::TimedOut(budget))),
-            Ok(Err(cause)) => return Err(failed(cause)),
-            Ok(Ok(conn)) => conn,
-        };
+        let conn = connect(target, address, purpose, |options| options, budget).await?;
         let id = u64::from(conn.id());
         let mut session = Self {
             conn,
@@ -384,6 +360,44 @@ impl Session {
     }
 }
 
+/// Opens a bare connection: address, TLS, account and attributes as a session's. `adjust` may add options.
+///
+/// # Errors
+/// As [`Session::open`].
+pub(super) async fn connect(
+    target: &Target,
+    address: &Address,
+    purpose: &Purpose,
+    adjust: impl Fn(OptsBuilder) -> OptsBuilder + Copy,
+    budget: Duration,
+) -> Result<Conn, ServerError> {
+    let run = purpose.run.as_ref().map_or("-", RunId::as_str);
+    let failed = |cause| ServerError {
+        side: target.side,
+        server: address.to_string(),
+        doing: format!("open the {} session", purpose.role),
+        cause,
+    };
+    let attempt = async {
+        authority_readable(&target.tls).await?;
+        let connect = |tls| login(move || Conn::new(adjust(options(target, address, purpose, run, tls))));
+        let result = match (&target.tls, address) {
+            // A socket never leaves the machine: no TLS on it, whatever is asked for.
+            (_, Address::Socket(_)) | (Tls::Disabled, _) => connect(false).await,
+            (Tls::Preferred, _) => match connect(true).await {
+                Err(e) if no_tls_offered(&e) => connect(false).await,
+                other => other,
+            },
+            _ => connect(true).await,
+        };
+        result.map_err(|e| connect_cause(&e))
+    };
+    match timeout(budget, attempt).await {
+        Err(_) => Err(failed(Cause::TimedOut(budget))),
+        Ok(result) => result.map_err(failed),
+    }
+}
+
 fn options(target: &Target, address: &Address, purpose: &Purpose, run: &str, tls: bool) -> OptsBuilder {
     let mut options = OptsBuilder::default()
         .user(Some(target.user.clone()))
@@ -477,7 +491,7 @@ fn connect_cause(error: &mysql_async::Error) -> Cause {
 /// A server that ends a session says so in different ways: an error packet (1053 shutdown, 1317 with the session
 /// going, 1927 and 3169 killed, 4031 idle for too long), which may come before the statement was read, or nothing but
 /// a closed connection. In each of these the session is gone; whether the statement took effect is not said.
-fn statement_cause(error: &mysql_async::Error) -> Cause {
+pub(super) fn statement_cause(error: &mysql_async::Error) -> Cause {
     use mysql_async::{Error, IoError};
     match error {
         Error::Server(e) if matches!(e.code, 1053 | 1927 | 3169 | 4031) => {

@@ -9,6 +9,7 @@
 //! pick         which tables are to be proved
 //! pace         how many rows a range should have, from how long the last ones took
 //! cascade      what a foreign key changes on a child without a row event
+//! statement    which tables a statement in the binlog may change
 //! stream       what a reader of blue's binlog brings
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
@@ -31,6 +32,7 @@ pub mod ledger;
 pub mod pace;
 pub mod pick;
 pub mod ranges;
+pub mod statement;
 pub mod stream;
 pub mod summary;
 mod table;

@@ -82,15 +82,7 @@ pub async fn read(
     table: Option<&str>,
     budget: Duration,
 ) -> Result<Vec<Table>, ServerError> {
-    // A server may hide its generated invisible keys from information_schema. Others do not know the setting.
-    let shown = "SET SESSION show_gipk_in_create_table_and_information_schema = ON";
-    match session
-        .run("ask for generated invisible keys", shown, budget)
-        .await
-    {
-        Err(e) if e.code().is_none() => return Err(e),
-        _ => {}
-    }
+    show_invisible_keys(session, budget).await?;
     let mut which = format!("TABLE_SCHEMA = {}", quote::text(schema));
     if let Some(table) = table {
         which.push_str(&format!(" AND TABLE_NAME = {}", quote::text(table)));
@@ -99,6 +91,21 @@ pub async fn read(
     columns(session, &which, &mut tables, budget).await?;
     keys(session, &which, &mut tables, budget).await?;
     Ok(tables.into_values().collect())
+}
+
+/// A server may hide its generated invisible keys from information_schema: asks for them in this session.
+///
+/// # Errors
+/// Any [`crate::adapters::mysql::error::Cause`] but a refusal: other servers do not know the setting.
+pub async fn show_invisible_keys(session: &mut Session, budget: Duration) -> Result<(), ServerError> {
+    let shown = "SET SESSION show_gipk_in_create_table_and_information_schema = ON";
+    match session
+        .run("ask for generated invisible keys", shown, budget)
+        .await
+    {
+        Err(e) if e.code().is_none() => Err(e),
+        _ => Ok(()),
+    }
 }
 
 type Tables = BTreeMap<String, Table>;

@@ -368,6 +368,7 @@ fn shown_column(column: &Column, other: &Column) -> Option<KeyColumn> {
         read,
         literal,
         form: Form::Printed,
+        fraction: 0,
     })
 }
 
@@ -411,12 +412,18 @@ fn key_column(column: &Column, other: &Column) -> Option<KeyColumn> {
             (value(&name, own, others)?, literal)
         }
     };
-    let form = Form::of(column, other);
+    let fraction = match (&column.kind, &other.kind) {
+        (Kind::Time(own), Kind::Time(other))
+        | (Kind::DateTime(own), Kind::DateTime(other))
+        | (Kind::Timestamp(own), Kind::Timestamp(other)) => *own.max(other),
+        _ => 0,
+    };
     Some(KeyColumn {
         name,
         read,
         literal,
-        form,
+        form: Form::of(column, other),
+        fraction,
     })
 }
 

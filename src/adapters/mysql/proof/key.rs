@@ -61,9 +61,17 @@ pub struct KeyColumn {
     pub(super) literal: Literal,
     /// How its values stand in the proof's ledger.
     pub form: Form,
+    /// With how many digits after the second both sides are read, for times.
+    pub fraction: u32,
 }
 
 impl KeyColumn {
+    /// Its name, quoted.
+    #[must_use]
+    pub fn quoted_name(&self) -> &str {
+        &self.name
+    }
+
     /// The character set that this side expects the bytes of a text in; `None` where it is no text.
     #[must_use]
     pub fn charset(&self) -> Option<&str> {
@@ -203,6 +211,7 @@ mod tests {
             read: name.into(),
             literal,
             form: Form::Printed,
+            fraction: 0,
         }
     }
 

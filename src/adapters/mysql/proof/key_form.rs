@@ -30,7 +30,8 @@ pub enum Form {
 
 impl Form {
     /// The form of a column that both sides have.
-    pub(super) fn of(column: &Column, other: &Column) -> Self {
+    #[must_use]
+    pub fn of(column: &Column, other: &Column) -> Self {
         match &column.kind {
             Kind::Integer { .. } | Kind::Bit | Kind::Year | Kind::Choice { .. } => Self::Number,
             Kind::Binary { bytes, fixed } => Self::Binary(if *fixed {
@@ -152,6 +153,7 @@ mod tests {
                 read: "k".into(),
                 literal: Literal::Quoted,
                 form,
+                fraction: 0,
             }];
             let value = KeyValue(vec![part]);
             let key = to_ledger(&columns, &value).unwrap();
