@@ -1,7 +1,11 @@
 //! The rights that `bleen grants` prints, on real servers: everything that bleen does works under them, and without any
 //! one of them something does not.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
 
 use std::time::Duration;
 
@@ -13,8 +17,9 @@ use bleen::domain::grants::{Right, Role, Scope, Wishes, rights};
 use bleen::domain::ids::{RunId, Side};
 use bleen::domain::server::{Family, Version};
 use bleen::sandbox::{LocateOptions, RunningServer, ServerKind, ServerOptions, locate};
+use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{BinlogStreamRequest, Conn, OptsBuilder};
 
 const PASSWORD: &str = "only for this test";
 const WISHES: Wishes = Wishes {
@@ -308,16 +313,31 @@ impl Scene {
                 Err(error) => failed.push(format!("{sql}: {error}")),
             }
         }
+        drop(conn);
+        if role == Role::Blue
+            && let Err(error) = self.stream().await
+        {
+            failed.push(format!("the binlog as a stream: {error}"));
+        }
         // Whatever a failed trial left behind must not make the next round fail or pass.
         let root = [
             "DROP DATABASE IF EXISTS bleen",
             "SET GLOBAL event_scheduler = ON",
             "SET GLOBAL read_only = 0",
         ];
-        drop(conn);
         self.server.run(&root).await.unwrap();
         drop(app);
         failed
+    }
+
+    /// Reads the first event of the binlog as a replica would, which no statement does.
+    async fn stream(&self) -> Result<(), mysql_async::Error> {
+        let conn = self.login("bleen", PASSWORD).await;
+        let request = BinlogStreamRequest::new(4242).with_non_blocking();
+        let mut stream = conn.get_binlog_stream(request).await?;
+        let first = stream.next().await;
+        stream.close().await?;
+        first.expect("a binlog has a first event").map(|_| ())
     }
 
     async fn take(&self, right: &Right) {

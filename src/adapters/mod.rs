@@ -5,5 +5,6 @@ pub mod exec;
 pub mod gates;
 pub mod journal;
 pub mod mysql;
+pub mod proof;
 pub mod secrets;
 pub mod targets;

@@ -197,6 +197,20 @@ pub enum Command {
         every: Duration,
     },
 
+    /// Compare every row of blue and green while both are in use, and show what differs. Changes nothing.
+    ///
+    /// Ranges of rows are compared by digests that the servers make; blue's binlog says which rows changed meanwhile, and
+    /// these are compared again. No table is locked. Exit code 0 if everything is proved equal, 2 if anything differs or
+    /// could not be proved.
+    Validate {
+        /// The playbook.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// How.
+        #[command(flatten)]
+        asked: HowToCompare,
+    },
+
     /// Move the writers from blue to green, inside the deadline, or give up and leave blue serving.
     Switch {
         /// The playbook.
@@ -262,12 +276,50 @@ pub enum Command {
     },
 }
 
+/// How `validate` compares.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HowToCompare {
+    /// End when every range of rows was compared once.
+    #[arg(long, conflicts_with = "for_")]
+    pub once: bool,
+    /// How long, such as 10m. Without it and without --once: until Ctrl-C.
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub for_: Option<Duration>,
+    /// How often a line of progress is shown; at least 100ms.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
+    pub every: Duration,
+    /// Only these tables: schema.table, * for any text. May be given several times.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub tables: Vec<String>,
+    /// Not these tables.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub exclude: Vec<String>,
+    /// Comparisons that run at once; each has one connection to blue and one to green.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub connections: u8,
+    /// Pause while more statements than this run on blue (Threads_running).
+    #[arg(long, value_name = "COUNT")]
+    pub max_load: Option<u64>,
+    /// Pause while green is further behind than this.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub max_lag: Option<Duration>,
+    /// How old a proof may be before its rows are read again.
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub again_after: Duration,
+    /// Show no values of rows, only whether and where they differ.
+    #[arg(long)]
+    pub mask: bool,
+    /// Write the statements that would make green equal to blue to this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "mask")]
+    pub repair_sql: Option<PathBuf>,
+}
+
 /// A duration with its unit.
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| format!("{e}; such as 500ms, 90s or 10m"))
 }
 
-/// The time between two lines of `watch`.
+/// The time between two lines of `watch` or `validate`.
 fn every(text: &str) -> Result<Duration, String> {
     let every = duration(text)?;
     if every < Duration::from_millis(100) {

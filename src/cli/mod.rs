@@ -20,6 +20,7 @@ mod playbook_file;
 mod prepare;
 pub mod printer;
 mod remembered;
+mod repair_file;
 pub mod reporting;
 mod resume;
 mod rollback;
@@ -31,6 +32,7 @@ mod signals;
 mod status;
 mod switch;
 mod unfinished;
+mod validate;
 mod watch;
 
 use std::process::ExitCode;
@@ -114,6 +116,7 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
             switch::run(&playbook, confirm.as_deref(), &args.global, printer)
         }
         Command::Resume { playbook } => resume::run(&playbook, &args.global, printer),
+        Command::Validate { playbook, asked } => validate::run(&playbook, &asked, &args.global),
         Command::Sandbox {
             blue,
             green,

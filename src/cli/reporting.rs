@@ -23,9 +23,15 @@ pub struct Reporting {
 /// A stream of events that is being printed, and the step it is at.
 #[must_use]
 pub fn begin(output: Output) -> (Events, At, Reporting) {
+    begin_every(output, EVERY)
+}
+
+/// As [`begin`]; what repeats is shown again after `every`.
+#[must_use]
+pub fn begin_every(output: Output, every: Duration) -> (Events, At, Reporting) {
     let (events, receiver) = Events::stream();
     let at = At::default();
-    (events, at.clone(), start(receiver, output, EVERY, at))
+    (events, at.clone(), start(receiver, output, every, at))
 }
 
 /// As [`begin`], for a command that shows lag and nothing else.

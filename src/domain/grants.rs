@@ -162,6 +162,9 @@ fn on_blue(version: &Version, wishes: Wishes, add: &mut Add<'_>) {
     if version.is_mariadb_from((10, 11, 0)) {
         add("READ ONLY ADMIN", "seal and unseal");
     }
+    if version.is_mariadb_from((10, 5, 2)) {
+        add("REPLICATION SLAVE", "the binlog read while rows are compared");
+    }
     if is_split_from_super(version) {
         add(
             "CONNECTION ADMIN",

@@ -234,7 +234,7 @@ fn try_these(dir: &Path) -> String {
         });
     format!(
         "in another terminal:\n  cd '{}'\n  export BLEEN_RUN_DIR=\"$PWD/runs\"{place}\n  bleen doctor playbook.yaml\n  \
-         bleen prepare playbook.yaml\n  bleen status playbook.yaml\n  bleen switch playbook.yaml --confirm sandbox",
+         bleen prepare playbook.yaml\n  bleen status playbook.yaml\n  bleen validate playbook.yaml --once\n  bleen switch playbook.yaml --confirm sandbox",
         dir.display()
     )
 }

@@ -137,6 +137,14 @@ impl Operator {
         Running::new(self.command(arguments, environment, shell).spawn().unwrap())
     }
 
+    /// `bleen validate` with further arguments.
+    pub fn validate(&self, more: &[&str]) -> Running {
+        let playbook = self.playbook.to_str().unwrap();
+        let mut arguments = vec!["validate", playbook, "--output", "json"];
+        arguments.extend(more);
+        self.start(&arguments, &[], None)
+    }
+
     /// `bleen switch`, with `fault` as fault points.
     pub fn switch(&self, fault: &str) -> Running {
         self.switch_in(fault, None)

@@ -17,12 +17,22 @@ pub type Rows = BTreeMap<Key, [u8; 32]>;
 
 /// How one row differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "&'static str")]
 pub enum Differs {
     /// Its values.
     Values,
     /// It is on one side only.
     OnlyOn(Side),
+}
+
+impl From<Differs> for &'static str {
+    fn from(differs: Differs) -> Self {
+        match differs {
+            Differs::Values => "values",
+            Differs::OnlyOn(Side::Blue) => "only-on-blue",
+            Differs::OnlyOn(Side::Green) => "only-on-green",
+        }
+    }
 }
 
 /// What comparing row by row has found.

@@ -137,8 +137,18 @@ impl Table {
             }
     }
 
-    /// Items that are open, at most so many.
-    pub fn open_items(&self, most: usize) -> Vec<Arc<Item>> {
+    /// Items that are open, at most so many, and whether these are all. It begins behind the first `from` ones, and again
+    /// at the first one when there are no more: those that stay in doubt must not keep the others from their turn.
+    pub fn open_items(&self, from: usize, most: usize) -> (Vec<Arc<Item>>, bool) {
+        let count = self.open().count();
+        let from = if count > most && from < count { from } else { 0 };
+        (
+            self.open().skip(from).take(most).cloned().collect(),
+            count <= most,
+        )
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Arc<Item>> {
         let proved = self
             .by_id
             .values()
@@ -152,9 +162,6 @@ impl Table {
             })
             .flatten()
             .chain(&self.diverged)
-            .take(most)
-            .cloned()
-            .collect()
     }
 
     /// What is in doubt for one range: also what may be anywhere.

@@ -70,6 +70,15 @@ impl Work {
             Self::Range { table, .. } | Self::Items { table, .. } => table,
         }
     }
+
+    /// The range; `None` for single items.
+    #[must_use]
+    pub const fn range(&self) -> Option<RangeId> {
+        match self {
+            Self::Range { range, .. } => Some(*range),
+            Self::Items { .. } => None,
+        }
+    }
 }
 
 /// What is remembered of a range besides what the ledger knows.
@@ -93,6 +102,8 @@ struct Told {
     /// Of the last range checks, how many were touched: one more for each, one less for each that was not.
     heat: u32,
     items_read: Duration,
+    /// How many open items come before the next ones to read.
+    items_from: usize,
 }
 
 /// Chooses what to read next. Knows no clock: time comes in.
@@ -125,6 +136,7 @@ impl Plan {
             pace: Pace::new(target, FIRST_ROWS),
             heat: 0,
             items_read: Duration::ZERO,
+            items_from: 0,
         })
     }
 
@@ -144,15 +156,8 @@ impl Plan {
             self.items(ledger, now).or_else(|| self.range(ledger, now))
         }?;
         self.items_last = matches!(work, Work::Items { .. });
-        self.told(work.table()).busy.insert(Self::range_of(&work));
+        self.told(work.table()).busy.insert(work.range());
         Some(work)
-    }
-
-    const fn range_of(work: &Work) -> Option<RangeId> {
-        match work {
-            Work::Range { range, .. } => Some(*range),
-            Work::Items { .. } => None,
-        }
     }
 
     fn items(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
@@ -163,13 +168,19 @@ impl Plan {
             if table.not_provable.is_some() || waits {
                 continue;
             }
-            let items = table.open_items(ITEMS_AT_ONCE);
+            let from = self.tables.get(name).map_or(0, |told| told.items_from);
+            let (items, is_all) = table.open_items(from, ITEMS_AT_ONCE);
             if items.is_empty() {
                 continue;
             }
-            let is_all = items.len() < ITEMS_AT_ONCE;
+            let told = self.told(name);
             if is_all {
-                self.told(name).items_read = now;
+                told.items_read = now;
+                told.items_from = 0;
+            } else if items.len() < ITEMS_AT_ONCE {
+                told.items_from = 0;
+            } else {
+                told.items_from = from + ITEMS_AT_ONCE;
             }
             return Some(Work::Items {
                 table: name.clone(),
@@ -270,7 +281,7 @@ impl Plan {
     /// A piece of work ended, with a verdict if it was one range that was checked to its end.
     pub fn ended(&mut self, work: &Work, verdict: Option<&Verdict>, now: Duration) {
         let told = self.told(work.table());
-        let of = Self::range_of(work);
+        let of = work.range();
         told.busy.remove(&of);
         let Some(range) = of else { return };
         let note = told.notes.entry(range).or_default();

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::ports::{Lane, Trouble, TroubleKind};
 use super::prover::{Prover, State};
 use crate::domain::ids::Side;
-use crate::domain::proof::bracket::{Check, OutOfTurn, Reading, Verdict};
+use crate::domain::proof::bracket::{Check, Doubt, OutOfTurn, Reading, Verdict, Void};
 use crate::domain::proof::drill::{Drilled, Rows};
 use crate::domain::proof::key::Key;
 use crate::domain::proof::ledger::CheckId;
@@ -26,6 +26,22 @@ pub(super) struct Found {
     pub differ: Vec<Key>,
     /// Rows that were read on the side that has more.
     pub rows: u64,
+    /// Of single items: how many were proved, and how many are in doubt.
+    pub items: Option<(usize, usize)>,
+}
+
+impl Found {
+    /// For the log.
+    pub fn in_words(&self) -> String {
+        match (&self.verdict, self.items) {
+            (Some(Verdict::Proved { .. }), _) => "proved".to_owned(),
+            (Some(Verdict::Diverged { .. }), _) => "differs".to_owned(),
+            (Some(Verdict::Inconclusive(Doubt::Touched { .. })), _) => "touched meanwhile".to_owned(),
+            (Some(Verdict::Inconclusive(Doubt::Void(why))), _) => format!("void: {why:?}"),
+            (None, Some((proved, doubt))) => format!("{proved} rows proved, {doubt} touched meanwhile"),
+            (None, None) => "the stream did not come".to_owned(),
+        }
+    }
 }
 
 impl Prover {
@@ -56,6 +72,7 @@ impl Prover {
                     .when_passed(&check, |state| state.ledger.finish_items(id, &check, &read))
                     .await;
                 drop(under_way);
+                let counts = found.as_ref().map(|found| (found.proved, found.in_doubt));
                 let found = found.unwrap_or_default();
                 let keys = found.diverged.into_iter().filter_map(|item| match item {
                     Item::Row(key) => Some(key),
@@ -65,6 +82,7 @@ impl Prover {
                     verdict: None,
                     differ: keys.collect(),
                     rows: read.len() as u64,
+                    items: counts,
                 })
             }
         }
@@ -138,6 +156,7 @@ impl Prover {
             verdict,
             differ: drilled.real.into_keys().collect(),
             rows: count,
+            items: None,
         })
     }
 
@@ -161,7 +180,21 @@ impl Prover {
             .begin(table, range, &mut check, began)
             .map_err(|why| refused(TroubleKind::Table, why.to_string()))?;
         drop(one_at_a_time);
-        Ok((id, check))
+        let why = match check.void() {
+            None => {
+                self.state().waits = None;
+                return Ok((id, check));
+            }
+            Some(Void::StreamBeganTooLate) => {
+                "green has not executed yet what was in blue's binlog when the reading of it began"
+            }
+            Some(Void::PositionsTooOld) => "a server's position went back",
+            Some(_) => "blue's binlog is not being read",
+        };
+        let mut state = self.state();
+        state.ledger.give_up(id);
+        state.waits = Some(why.to_owned());
+        Err(refused(TroubleKind::NotYet, why.to_owned()))
     }
 
     async fn both(

@@ -41,6 +41,8 @@ pub enum TroubleKind {
     TooSlow,
     /// The connection, or the server as a whole.
     Server,
+    /// Nothing that is read now would count; later it will.
+    NotYet,
 }
 
 /// Both sides' digests of one range.

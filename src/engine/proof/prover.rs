@@ -28,6 +28,9 @@ const IDLE: Duration = Duration::from_millis(50);
 /// How long a lane or the stream waits after a trouble, times the number of troubles in a row.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How long a lane waits until green may have caught up.
+const NOT_YET: Duration = Duration::from_millis(100);
+
 /// Troubles in a row with one table before it counts as not provable.
 const TABLE_TROUBLES: u32 = 5;
 
@@ -111,6 +114,8 @@ pub(super) struct State {
     troubles: BTreeMap<TableName, u32>,
     stale: Stale,
     lanes_at_work: usize,
+    /// Why no check that is begun now would count.
+    pub(super) waits: Option<String>,
 }
 
 /// Tables whose definitions are to be read again.
@@ -148,6 +153,7 @@ impl Prover {
             troubles: BTreeMap::new(),
             stale: Stale::default(),
             lanes_at_work: 0,
+            waits: None,
         };
         state.list(tables);
         Self {
@@ -231,7 +237,7 @@ impl Prover {
             running: now,
             scan_rate: rate(state.scanned),
             key_rate: rate(state.by_key),
-            paused: self.resting.borrow().clone(),
+            paused: self.resting.borrow().clone().or_else(|| state.waits.clone()),
         }
     }
 
@@ -356,8 +362,12 @@ impl Prover {
                     self.describe(&mut *lane, differ).await;
                 }
                 Err(trouble) => {
-                    troubles += 1;
                     self.trouble(task, &trouble, took);
+                    if trouble.kind == TroubleKind::NotYet {
+                        sleep(NOT_YET).await;
+                    } else {
+                        troubles += 1;
+                    }
                     if troubles >= SERVER_TROUBLES {
                         return Ended::GaveUp(trouble.why);
                     }
@@ -418,6 +428,7 @@ impl Prover {
             None => state.checks.void += 1,
         }
         let table = task.work.table().clone();
+        tracing::debug!(%table, range = ?task.work.range(), rows = found.rows, ?took, "{}", found.in_words());
         state.troubles.remove(&table);
         state.plan.ended(&task.work, found.verdict.as_ref(), now);
         let mut new = Vec::new();
@@ -468,7 +479,9 @@ impl Prover {
         let table = task.work.table().clone();
         let mut guard = self.state();
         let state = &mut *guard;
-        state.checks.void += 1;
+        if trouble.kind != TroubleKind::NotYet {
+            state.checks.void += 1;
+        }
         if let (Work::Range { range, .. }, TroubleKind::TooSlow) = (&task.work, trouble.kind) {
             state.plan.too_slow(&table, *range, took);
         }

@@ -504,7 +504,8 @@ const OUT_OF_TIME: [u16; 2] = [3024, 1969];
 const OF_SERVER: [u16; 4] = [1053, 1927, 1317, 3169];
 
 /// What an error of a server means for the proof.
-pub(super) fn trouble(error: ServerError) -> Trouble {
+#[must_use]
+pub fn trouble(error: ServerError) -> Trouble {
     let kind = match &error.cause {
         Cause::TimedOut(_) => TroubleKind::TooSlow,
         Cause::Refused { code, .. } if OUT_OF_TIME.contains(code) => TroubleKind::TooSlow,

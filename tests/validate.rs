@@ -1,0 +1,242 @@
+//! `bleen validate` on real servers under load: nothing is called different that is not, everything that is different is
+//! found and named to the row and column, and what it writes to repair it does repair it.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that stops says where")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bleen::sandbox::{Load, LoadOptions, RunningServer};
+use mysql_async::prelude::Queryable;
+use serde_json::Value;
+use support::check::{Kind, SOON, Scene};
+use support::cli::{Ended, Running};
+
+/// Longest time for a whole pass here.
+const PASS: Duration = Duration::from_secs(60);
+
+/// Rows of the table in which nothing happens but what the test does.
+const GOODS: u32 = 20_000;
+
+/// A pair with the shop and a table of many ranges, and green as `prepare` leaves it.
+async fn scene(kind: Kind) -> Scene {
+    let mut scene = Scene::new(kind).await;
+    let numbers: Vec<String> = (0..5)
+        .map(|power| format!("d{power}.n * {}", 10_u32.pow(power)))
+        .collect();
+    let digits: Vec<String> = (0..5).map(|power| format!("shop.digits d{power}")).collect();
+    let fill = format!(
+        "INSERT INTO shop.goods SELECT n, CONCAT('article ', n), n / 7, IF(n % 3, NULL, n) FROM (SELECT {} AS n FROM {}) numbers \
+         WHERE n < {GOODS}",
+        numbers.join(" + "),
+        digits.join(", ")
+    );
+    let create = "CREATE TABLE shop.goods (id INT UNSIGNED NOT NULL PRIMARY KEY, name VARCHAR(60) NOT NULL, price \
+                  DECIMAL(12,4) NOT NULL, stock INT NULL)";
+    scene.pair.blue.run(&[create, &fill]).await.unwrap();
+    scene.settle().await;
+    scene.pair.green.set_read_only(true).await.unwrap();
+    scene
+}
+
+fn load(scene: &Scene, rate: u32) -> Load {
+    let options = LoadOptions {
+        writers: 4,
+        rate,
+        ..LoadOptions::default()
+    };
+    Load::start(&scene.blue, &scene.green, options).unwrap()
+}
+
+/// Changes green past its replication, as a fault or a hand would.
+async fn corrupt(green: &RunningServer, statements: &[&str]) {
+    let mut root = green.root().await.unwrap();
+    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
+    green.set_read_only(false).await.unwrap();
+    for statement in statements {
+        root.query_drop(*statement).await.unwrap();
+    }
+    green.set_read_only(true).await.unwrap();
+}
+
+fn differences(events: &[Value]) -> Vec<Value> {
+    events
+        .iter()
+        .filter(|event| event["type"] == "difference")
+        .cloned()
+        .collect()
+}
+
+/// `table key: how, column blue green` of each.
+fn named(events: &[Value]) -> BTreeSet<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    differences(events)
+        .iter()
+        .map(|one| {
+            let key: Vec<String> = one["key"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|k| text(&k[1]))
+                .collect();
+            let columns: Vec<String> = one["columns"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|c| {
+                    format!(
+                        "{} {} {}",
+                        text(&c["column"]),
+                        text(&c["blue"]),
+                        text(&c["green"])
+                    )
+                })
+                .collect();
+            format!(
+                "{} {}: {}, {}",
+                text(&one["table"]),
+                key.join(" "),
+                text(&one["how"]),
+                columns.join(", ")
+            )
+        })
+        .collect()
+}
+
+async fn all_proved(running: &mut Running) {
+    running
+        .until("every range is proved", PASS, |event| {
+            event["type"] == "proof" && event["unproven"] == 0 && event["ranges"].as_u64() > Some(0)
+        })
+        .await;
+}
+
+fn expect(ended: &Ended, code: i32, equal: bool) {
+    assert_eq!(ended.code, Some(code), "{}", ended.told());
+    assert_eq!(ended.result()["equal"], equal, "{}", ended.told());
+}
+
+async fn nothing_differs_under_load(kind: Kind) {
+    let scene = scene(kind).await;
+    let load = load(&scene, 50);
+    load.progress(100, SOON).await.unwrap();
+    let ended = scene
+        .operator()
+        .validate(&["--for", "10s", "--again-after", "500ms", "--every", "500ms"])
+        .end(PASS)
+        .await;
+    expect(&ended, 0, true);
+    assert_eq!(differences(&ended.events), Vec::<Value>::new());
+    let result = ended.result();
+    assert_eq!(result["checks"]["diverged"], 0, "{}", ended.told());
+    let proved = result["checks"]["proved"].as_u64().unwrap();
+    assert!(proved >= 60, "{proved} checks: {}", ended.told());
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_nothing_differs_under_load() {
+    nothing_differs_under_load(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_nothing_differs_under_load() {
+    nothing_differs_under_load(Kind::MariaDb).await;
+}
+
+/// What is done to green, and how it must be named.
+const FAULTS: [(&str, &[&str]); 4] = [
+    (
+        "UPDATE shop.goods SET name = CONCAT(name, ' ') WHERE id IN (7, 15000)",
+        &[
+            "shop.goods 7: values, name article 7 article 7 ",
+            "shop.goods 15000: values, name article 15000 article 15000 ",
+        ],
+    ),
+    (
+        "UPDATE shop.goods SET stock = NULL WHERE id = 9",
+        &["shop.goods 9: values, stock 9 null"],
+    ),
+    (
+        "DELETE FROM shop.goods WHERE id = 12345",
+        &["shop.goods 12345: only-on-blue, "],
+    ),
+    (
+        "INSERT INTO shop.goods VALUES (70000, 'nobody''s', 1, NULL)",
+        &["shop.goods 70000: only-on-green, "],
+    ),
+];
+
+async fn corruption_is_found_named_and_repaired(kind: Kind) {
+    let scene = scene(kind).await;
+    let operator = scene.operator();
+    let load = load(&scene, 25);
+    load.progress(100, SOON).await.unwrap();
+
+    // It is found by the running scan, in ranges that were proved before.
+    let mut running = operator.validate(&["--again-after", "1s", "--every", "200ms"]);
+    all_proved(&mut running).await;
+    assert_eq!(differences(&running.events()), Vec::<Value>::new());
+    let statements: Vec<&str> = FAULTS.iter().map(|(statement, _)| *statement).collect();
+    corrupt(&scene.pair.green, &statements).await;
+    let wanted: BTreeSet<String> = FAULTS
+        .iter()
+        .flat_map(|(_, names)| names.iter().map(|n| (*n).to_owned()))
+        .collect();
+    let began = std::time::Instant::now();
+    while named(&running.events()) != wanted {
+        assert!(
+            began.elapsed() < PASS,
+            "{:#?} of {wanted:#?}",
+            named(&running.events())
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.end(SOON).await;
+    expect(&ended, 2, false);
+    assert_eq!(named(&ended.events), wanted);
+
+    // A pass of its own finds the same, and writes what repairs it.
+    let file = tempfile::tempdir().unwrap();
+    let file = file.path().join("repair.sql");
+    let ended = operator
+        .validate(&["--once", "--repair-sql", file.to_str().unwrap()])
+        .end(PASS)
+        .await;
+    expect(&ended, 2, false);
+    assert_eq!(named(&ended.events), wanted);
+    assert_eq!(ended.result()["differing_rows"], 5, "{}", ended.told());
+    let masked = operator.validate(&["--once", "--mask"]).end(PASS).await;
+    expect(&masked, 2, false);
+    assert_eq!(differences(&masked.events).len(), 5);
+    for value in differences(&masked.events) {
+        assert!(!value.to_string().contains("article"), "{value}");
+    }
+
+    let repair = std::fs::read_to_string(&file).unwrap();
+    scene.pair.green.set_read_only(false).await.unwrap();
+    let mut root = scene.pair.green.root().await.unwrap();
+    for statement in repair.split(";\n").filter(|s| !s.trim().is_empty()) {
+        root.query_drop(statement).await.unwrap();
+    }
+    scene.pair.green.set_read_only(true).await.unwrap();
+    let ended = operator.validate(&["--once"]).end(PASS).await;
+    expect(&ended, 0, true);
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_corruption_is_found_named_and_repaired() {
+    corruption_is_found_named_and_repaired(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_corruption_is_found_named_and_repaired() {
+    corruption_is_found_named_and_repaired(Kind::MariaDb).await;
+}
