@@ -11,6 +11,7 @@ use std::time::Duration;
 use bleen::sandbox::{Load, LoadOptions, RunningServer};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
+use support::caught_up;
 use support::check::{Kind, SOON, Scene};
 use support::cli::{Ended, Running};
 
@@ -22,7 +23,7 @@ const GOODS: u32 = 20_000;
 
 /// A pair with the shop and a table of many ranges, and green as `prepare` leaves it.
 async fn scene(kind: Kind) -> Scene {
-    let mut scene = Scene::new(kind).await;
+    let scene = Scene::new(kind).await;
     let numbers: Vec<String> = (0..5)
         .map(|power| format!("d{power}.n * {}", 10_u32.pow(power)))
         .collect();
@@ -36,7 +37,7 @@ async fn scene(kind: Kind) -> Scene {
     let create = "CREATE TABLE shop.goods (id INT UNSIGNED NOT NULL PRIMARY KEY, name VARCHAR(60) NOT NULL, price \
                   DECIMAL(12,4) NOT NULL, stock INT NULL)";
     scene.pair.blue.run(&[create, &fill]).await.unwrap();
-    scene.settle().await;
+    caught_up(&scene.pair).await;
     scene.pair.green.set_read_only(true).await.unwrap();
     scene
 }
@@ -57,6 +58,7 @@ async fn corrupt(green: &RunningServer, statements: &[&str]) {
     green.set_read_only(false).await.unwrap();
     for statement in statements {
         root.query_drop(*statement).await.unwrap();
+        assert!(root.affected_rows() > 0, "{statement}");
     }
     green.set_read_only(true).await.unwrap();
 }

@@ -13,6 +13,7 @@ use super::mysql::lag::{LagMeter, Setup};
 use super::mysql::session::{Purpose, Session};
 use super::mysql::survey::PairSurveyor;
 use super::mysql::switch::{OwnSessions, Server};
+use super::proof::{Beside, NotBegun, Proof, Sparing, Wish};
 use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{self, LagSample};
@@ -21,7 +22,7 @@ use crate::engine::event::{EventKind, Events, in_milliseconds};
 use crate::engine::ports::Pending;
 use crate::engine::switchover::{Gates, Looked};
 use crate::playbook::Playbook;
-use crate::playbook::model::GateMoment;
+use crate::playbook::model::{DataProof, GateMoment};
 
 /// How often lag is told to the outputs.
 const TELL_LAG: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub struct LiveGates {
     inner: Arc<Mutex<Inner>>,
     /// The gates' sessions on blue: bleen's own, whatever they may write through. Grows when one is opened anew.
     pub blue_sessions: OwnSessions,
+    /// The data proof that runs beside the switchover, if the playbook asks for one.
+    pub proof: Option<Arc<Beside>>,
 }
 
 /// How each gate query came out: its name, and what was wrong.
@@ -55,7 +58,13 @@ struct Inner {
     own: OwnSessions,
     /// How the gate queries came out, and when.
     answered: Option<(Instant, Answers)>,
+    /// The data proof, if the playbook asks for one.
+    proof: Option<Arc<Beside>>,
+    newest_lag: NewestLag,
 }
+
+/// The lag that was measured last, for the data proof, which pauses while it is large.
+type NewestLag = Arc<PlainMutex<Option<Duration>>>;
 
 /// How long the answers of gate queries count.
 const ANSWERS_LAST: Duration = Duration::from_secs(10);
@@ -78,7 +87,7 @@ impl LiveGates {
         run: &RunId,
         events: &Events,
         budget: Duration,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<Self, NotBegun> {
         let purpose = Purpose {
             run: Some(run.clone()),
             role: "survey",
@@ -118,8 +127,25 @@ impl LiveGates {
             run: Some(run.clone()),
             every: playbook.lag.heartbeat,
         };
+        let newest_lag = NewestLag::default();
+        let proof = match &playbook.validate.data {
+            Some(data) => Some(Arc::new(
+                begin_proof(
+                    data,
+                    (blue, green),
+                    run,
+                    &blue_sessions,
+                    (events, budget),
+                    Arc::clone(&newest_lag),
+                )
+                .await?,
+            )),
+            None => None,
+        };
         let mut inner = Inner {
             doctor,
+            proof: proof.clone(),
+            newest_lag,
             expected: blue.label.clone().zip(green.label.clone()),
             setup,
             meter: None,
@@ -134,6 +160,7 @@ impl LiveGates {
         Ok(Self {
             inner: Arc::new(Mutex::new(inner)),
             blue_sessions,
+            proof,
         })
     }
 }
@@ -147,6 +174,10 @@ impl Gates for LiveGates {
     fn stand_aside(&self) -> Pending<Result<(), String>> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move {
+            let proof = inner.lock().await.proof.clone();
+            if let Some(proof) = proof {
+                proof.stand_aside().await?;
+            }
             let Some(meter) = inner.lock().await.meter.take() else {
                 return Ok(());
             };
@@ -200,6 +231,8 @@ impl Inner {
             self.measure();
         }
         let (lag, note) = self.lag();
+        let newest = lag.value().map(|fact| fact.now);
+        *self.newest_lag.lock().unwrap_or_else(PoisonError::into_inner) = newest;
         // The lag first: it costs nothing, and while it is not known the servers need not be asked everything.
         let gate_queries = if lag.value().is_some() {
             self.ask_queries().await
@@ -211,6 +244,10 @@ impl Inner {
             lag,
             gate_queries,
             run_lock: Known::Known(None),
+            data_proof: match &self.proof {
+                Some(proof) => proof.look().map(Some),
+                None => Known::Known(None),
+            },
             ..PlanFacts::default()
         };
         let examination = self.doctor.examine(Scope::Hold, plan).await;
@@ -308,6 +345,47 @@ impl Inner {
         };
         (Known::Known(fact), note)
     }
+}
+
+/// The data proof beside the switchover.
+async fn begin_proof(
+    data: &DataProof,
+    (blue, green): (&Server, &Server),
+    run: &RunId,
+    own: &OwnSessions,
+    (events, answer): (&Events, Duration),
+    lag: NewestLag,
+) -> Result<Beside, NotBegun> {
+    let wish = Wish {
+        data: data.clone(),
+        once: false,
+        mask: false,
+        run: Some(run.clone()),
+        own: own.clone(),
+        answer,
+    };
+    let proof = Proof::open((blue, green), &wish, events).await?;
+    let load = match data.max_load {
+        Some(most) => {
+            let purpose = Purpose {
+                run: Some(run.clone()),
+                role: "load",
+            };
+            let session = Session::open(&blue.target, &purpose, answer).await?;
+            own.add([session.id()]);
+            Some((most, session))
+        }
+        None => None,
+    };
+    let sparing = Sparing {
+        load,
+        lag: Some((
+            data.max_lag,
+            Box::new(move || *lag.lock().unwrap_or_else(PoisonError::into_inner)),
+        )),
+        answer,
+    };
+    Ok(proof.begin(sparing))
 }
 
 fn on_blue_of(gate: &Gate) -> Vec<u64> {

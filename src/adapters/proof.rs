@@ -1,9 +1,13 @@
-//! Puts two servers and what is asked of a data proof together.
+//! Puts two servers and what is asked of a data proof together: for `validate`, which runs it to its end, and for a
+//! switchover, which has it run beside it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::mysql::binlog::reader::{self, Reader};
 use super::mysql::binlog::shape::Shapes;
@@ -11,32 +15,44 @@ use super::mysql::error::ServerError;
 use super::mysql::proof::catalogue::PairCatalogue;
 use super::mysql::proof::defined::Definitions;
 use super::mysql::proof::digest::Form;
+use super::mysql::proof::fence::FenceProof;
 use super::mysql::proof::lane::{Common, PairLane, trouble};
 use super::mysql::proof::self_test;
-use super::mysql::switch::Server;
+use super::mysql::session::Session;
+use super::mysql::switch::{OwnSessions, Server};
 use crate::domain::capabilities::{Capabilities, PositionKind};
+use crate::domain::guardrails::{Known, ProofFact};
 use crate::domain::ids::{RunId, Side};
-use crate::domain::proof::pick::Pick;
+use crate::domain::proof::pick::{Pattern, Pick};
 use crate::engine::event::Events;
 use crate::engine::proof::ports::{Asking, Catalogue as _, Lane, Stream, Streams};
 use crate::engine::proof::prover::{Ended, Options, Prover};
+use crate::playbook::model::DataProof;
 
 /// How long one reading may take before it is given up, and less is read at once.
 const READING: Duration = Duration::from_secs(60);
 
+/// How often the servers' load is looked at.
+const LOAD: Duration = Duration::from_millis(500);
+
+/// How often a switchover tells how far the proof is.
+const TELL: Duration = Duration::from_secs(1);
+
 /// What is asked of a proof.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// Which tables.
-    pub pick: Pick,
-    /// How many checks are under way at once, each with a session on both sides.
-    pub lanes: usize,
-    /// Twice as long digests where the servers only have short ones.
-    pub second_half: bool,
+    /// What the playbook says.
+    pub data: DataProof,
+    /// End when every range was compared once.
+    pub once: bool,
     /// Whether values of rows are shown by their digests only.
     pub mask: bool,
     /// The run it belongs to.
     pub run: Option<RunId>,
+    /// Where its sessions on blue are written down.
+    pub own: OwnSessions,
+    /// How long a server may take for each answer that is no reading.
+    pub answer: Duration,
 }
 
 /// Why a proof cannot be begun.
@@ -54,6 +70,8 @@ pub enum NotBegun {
 pub struct Proof {
     /// What it knows; to be asked while it runs.
     pub prover: Arc<Prover>,
+    common: Common,
+    accepted: Vec<Pattern>,
     stream: Stream,
     streams: BlueStreams,
     catalogue: PairCatalogue,
@@ -68,8 +86,6 @@ impl Proof {
     pub async fn open(
         (blue, green): (&Server, &Server),
         wish: &Wish,
-        options: Options,
-        answer: Duration,
         events: &Events,
     ) -> Result<Self, NotBegun> {
         let kind = Capabilities::pair_position_kind(&blue.caps, &green.caps);
@@ -81,7 +97,8 @@ impl Proof {
                     .to_owned(),
             ));
         }
-        let form = Form::of(&blue.caps.version, &green.caps.version, wish.second_half);
+        let (data, answer) = (&wish.data, wish.answer);
+        let form = Form::of(&blue.caps.version, &green.caps.version, data.second_half);
         let common = Common {
             blue: blue.clone(),
             green: green.clone(),
@@ -91,6 +108,7 @@ impl Proof {
             reading: READING,
             answer,
             mask: wish.mask,
+            own: wish.own.clone(),
         };
         let mut sessions = (
             common.session(Side::Blue).await?,
@@ -108,28 +126,33 @@ impl Proof {
             answer,
         );
         settings.run.clone_from(&wish.run);
+        settings.own = wish.own.clone();
         let streams = BlueStreams { settings };
         // First the stream, then the tables: what changes in between is in the stream.
         let stream = streams.begin().await?;
-        let mut catalogue = PairCatalogue::new(
-            sessions,
-            blue.caps.clone(),
-            wish.pick.clone(),
-            common.definitions.clone(),
-            shapes,
-            READING,
-        );
+        let pick = Pick {
+            tables: patterns(&data.tables),
+            exclude: patterns(&data.exclude),
+        };
+        let mut catalogue = PairCatalogue::new(sessions, &common, pick, shapes);
         let tables = catalogue
             .read(None)
             .await
             .map_err(|trouble| NotBegun::Cannot(trouble.why))?;
-        let opened = join_all((0..wish.lanes.max(1)).map(|_| PairLane::open(&common))).await;
+        let opened = join_all((0..data.connections.max(1)).map(|_| PairLane::open(&common))).await;
         let mut lanes: Vec<Box<dyn Lane>> = Vec::new();
         for lane in opened {
             lanes.push(Box::new(lane?));
         }
+        let options = Options {
+            again_after: (!wish.once).then_some(data.again_after),
+            once: wish.once,
+            ..Options::default()
+        };
         Ok(Self {
             prover: Arc::new(Prover::new(&stream, tables, options, events)),
+            common,
+            accepted: patterns(&data.accept_unproven),
             stream,
             streams,
             catalogue,
@@ -144,6 +167,140 @@ impl Proof {
             .run(self.stream, &mut self.streams, &mut self.catalogue, self.lanes)
             .await
     }
+
+    /// Begins to run beside a switchover, and tells how far it is.
+    #[must_use]
+    pub fn begin(self, sparing: Sparing) -> Beside {
+        let fence = FenceProof::new(&self.prover, &self.common, self.accepted.clone());
+        let prover = Arc::clone(&self.prover);
+        let ended: Arc<Mutex<Option<Ended>>> = Arc::default();
+        let (told, mut sparing) = (Arc::clone(&ended), sparing);
+        let task = tokio::spawn(async move {
+            let prover = Arc::clone(&self.prover);
+            let end = tokio::select! {
+                end = self.run() => end,
+                () = prover.tell(TELL) => return,
+                () = sparing.spare(&prover) => return,
+            };
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        });
+        Beside {
+            prover,
+            fence,
+            ended,
+            _task: AbortOnDropHandle::new(task),
+        }
+    }
+}
+
+fn patterns(all: &[String]) -> Vec<Pattern> {
+    all.iter().map(|text| Pattern::of(text)).collect()
+}
+
+/// A proof that runs beside a switchover. Dropping it ends it.
+pub struct Beside {
+    prover: Arc<Prover>,
+    fence: FenceProof,
+    ended: Arc<Mutex<Option<Ended>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// How long a check may take to end before a hold.
+const REST: Duration = Duration::from_secs(5);
+
+impl Beside {
+    /// What an attempt needs of it.
+    #[must_use]
+    pub fn fence(&self) -> FenceProof {
+        self.fence.clone()
+    }
+
+    /// How far it is, for the gate; it goes on if an attempt had stopped it.
+    #[must_use]
+    pub fn look(&self) -> Known<ProofFact> {
+        self.prover.go_on();
+        if let Some(Ended::GaveUp(why)) = &*self.ended.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Known::Unknown(format!("the data proof was given up: {why}"));
+        }
+        self.fence.fact(&self.prover.progress())
+    }
+
+    /// A hold is near: only rows touched since they were proved are compared from now on.
+    ///
+    /// # Errors
+    /// A range of rows is still being read.
+    pub async fn stand_aside(&self) -> Result<(), String> {
+        if self.prover.only_open_rows(REST).await {
+            return Ok(());
+        }
+        self.prover.go_on();
+        Err("a range of rows is still being compared, and the hold would wait for that".to_owned())
+    }
+
+    /// What was proved, for the run's last line.
+    #[must_use]
+    pub fn result(&self) -> Value {
+        let progress = self.prover.progress();
+        let last = self.fence.last();
+        json!({
+            "ranges": progress.summary.ranges,
+            "unproven": progress.summary.unproven,
+            "differing_rows": progress.differing_rows,
+            "rows_at_the_fence": last.as_ref().map(|compared| compared.items),
+            "ranges_at_the_fence": last.as_ref().map(|compared| compared.ranges),
+            "differ_at_the_fence": last.map(|compared| compared.differ),
+            "accepted_unproven": self.fence.accepted(&progress),
+            "checks": progress.checks,
+        })
+    }
+}
+
+/// How far green is behind, if that is known.
+pub type AskLag = Box<dyn Fn() -> Option<Duration> + Send>;
+
+/// When comparing pauses, so that the servers are spared.
+pub struct Sparing {
+    /// The most statements that may run on blue, and a session to ask.
+    pub load: Option<(u64, Session)>,
+    /// The most that green may be behind, and who knows how far it is.
+    pub lag: Option<(Duration, AskLag)>,
+    /// How long blue may take to answer.
+    pub answer: Duration,
+}
+
+impl Sparing {
+    /// Pauses and goes on as the servers' load says. Ends only by being dropped.
+    pub async fn spare(&mut self, prover: &Prover) {
+        if self.load.is_none() && self.lag.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            prover.spare(self.why().await);
+            sleep(LOAD).await;
+        }
+    }
+
+    async fn why(&mut self) -> Option<String> {
+        if let Some((most, on_blue)) = &mut self.load {
+            match threads_running(on_blue, self.answer).await {
+                Some(running) if running > *most => {
+                    return Some(format!("{running} statements run on blue, and {most} may"));
+                }
+                Some(_) => {}
+                None => return Some("blue's load is not known".to_owned()),
+            }
+        }
+        let (most, ask) = self.lag.as_ref()?;
+        (ask()? > *most).then(|| format!("green is more than {} behind", humantime::format_duration(*most)))
+    }
+}
+
+async fn threads_running(on_blue: &mut Session, answer: Duration) -> Option<u64> {
+    on_blue.revive(answer).await.ok()?;
+    let doing = "read how many statements run on blue";
+    let sql = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
+    let row: (String, u64) = on_blue.one(doing, sql, answer).await.ok()?;
+    Some(row.1)
 }
 
 /// Opens streams of blue's binlog.

@@ -288,24 +288,24 @@ pub struct HowToCompare {
     /// How often a line of progress is shown; at least 100ms.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = every)]
     pub every: Duration,
-    /// Only these tables: schema.table, * for any text. May be given several times.
+    /// Only these tables: schema.table, * for any text. May be given several times. Default: the playbook's, or all.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub tables: Vec<String>,
-    /// Not these tables.
+    /// Not these tables. Default: the playbook's.
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub exclude: Vec<String>,
-    /// Comparisons that run at once; each has one connection to blue and one to green.
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
-    pub connections: u8,
-    /// Pause while more statements than this run on blue (Threads_running).
+    /// Comparisons that run at once; each has one connection to blue and one to green. Default: the playbook's, or 2.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub connections: Option<u8>,
+    /// Pause while more statements than this run on blue (Threads_running). Default: the playbook's, or no limit.
     #[arg(long, value_name = "COUNT")]
     pub max_load: Option<u64>,
-    /// Pause while green is further behind than this.
+    /// Pause while green is further behind than this. Default: the playbook's, or 10s.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub max_lag: Option<Duration>,
-    /// How old a proof may be before its rows are read again.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
-    pub again_after: Duration,
+    /// How old a proof may be before its rows are read again. Default: the playbook's, or 10m.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub again_after: Option<Duration>,
     /// Show no values of rows, only whether and where they differ.
     #[arg(long)]
     pub mask: bool,

@@ -3,6 +3,7 @@
 
 use super::exit::ErrorKind;
 use crate::adapters::mysql::error::{Cause, ServerError};
+use crate::adapters::proof::NotBegun;
 use crate::adapters::secrets::SecretError;
 use crate::playbook::Diagnostics;
 
@@ -70,6 +71,15 @@ impl From<Diagnostics> for CliError {
         let mut error = Self::new(ErrorKind::PlaybookInvalid, doing, diagnostics.to_string());
         error.diagnostics = Some(Box::new(diagnostics));
         error
+    }
+}
+
+impl From<NotBegun> for CliError {
+    fn from(why: NotBegun) -> Self {
+        match why {
+            NotBegun::Server(error) => error.into(),
+            NotBegun::Cannot(why) => Self::new(ErrorKind::NotReady, "begin to compare blue and green", why),
+        }
     }
 }
 

@@ -121,6 +121,7 @@ impl From<StoryError> for CliError {
             ) => return e.into(),
             StoryError::Sandbox(e) => e.into(),
             StoryError::Server(e) | StoryError::Open(OpenError::Server(e)) => e.into(),
+            StoryError::Proof(e) => e.into(),
             StoryError::Open(OpenError::Locked(taken)) => {
                 Self::new(ErrorKind::Locked, "take the run lock", taken.to_string())
             }

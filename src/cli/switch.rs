@@ -67,6 +67,10 @@ pub const NO_WAY_BACK: &str = "there is no way back after promote: nothing bring
                                going back loses that, or takes a copy of green on blue and a switch in the other \
                                direction; `switch.accept_no_way_back: true` in the playbook says that you know";
 
+/// What a switch says that compares no rows.
+const NO_DATA_PROOF: &str = "rows of blue and green are not compared: `validate: { data: {} }` in the playbook makes a \
+                             switch wait until every row is proved equal; `bleen validate` compares without switching";
+
 /// More for a person to confirm, unless the playbook says that it is known.
 #[must_use]
 pub fn way_back(playbook: &Playbook) -> String {
@@ -146,10 +150,14 @@ pub async fn switch_pair(
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
     settings.own_sessions = gates.blue_sessions.clone();
     settings.own_sessions.add([pair.on_blue.id()]);
+    settings.proof = gates.proof.as_ref().map(|proof| proof.fence());
+    if settings.proof.is_none() {
+        events.warn(NO_DATA_PROOF);
+    }
     let mut journal = start_journal(runs, &run, playbook)?;
     let spec = Spec {
         hold,
-        reprove: !settings.fence_queries.is_empty(),
+        reprove: settings.reproves(),
     };
     let times = times(playbook, &settings);
     let hooks = compose::hooks(playbook, &settings, events);
@@ -187,6 +195,11 @@ pub async fn switch_pair(
         && let Some(fields) = done.result.as_object_mut()
     {
         fields.insert("by_hand".to_owned(), tell(pair));
+    }
+    if let (Ok(done), Some(proof)) = (&mut done, &gates.proof)
+        && let Some(fields) = done.result.as_object_mut()
+    {
+        fields.insert("data_proof".to_owned(), proof.result());
     }
     let end = end_of(serves, &done);
     hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;

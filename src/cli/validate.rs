@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::{Global, HowToCompare};
 use super::error::CliError;
@@ -16,15 +15,12 @@ use super::switch::Done;
 use super::{playbook_file, reporting, sight, status};
 use crate::adapters::mysql::lag::{FOLLOWS_NOBODY, LagMeter, Setup};
 use crate::adapters::mysql::replication::status::read as read_replication;
-use crate::adapters::mysql::session::Session;
-use crate::adapters::proof::{NotBegun, Proof, Wish};
-use crate::domain::proof::pick::{Pattern, Pick};
+use crate::adapters::mysql::switch::OwnSessions;
+use crate::adapters::proof::{Proof, Sparing, Wish};
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
-use crate::engine::proof::prover::{Ended, Options, Progress, Prover};
+use crate::engine::proof::prover::{Ended, Prover};
 use crate::playbook::Playbook;
-
-/// How often blue's load is looked at.
-const LOAD: Duration = Duration::from_millis(500);
+use crate::playbook::model::DataProof;
 
 /// How long the heartbeat may take to stop.
 const STOP: Duration = Duration::from_secs(2);
@@ -66,52 +62,42 @@ async fn validate(
     let mut pair = pair::open(playbook, events).await?;
     status::warn_of_unfinished(playbook, &mut pair, events).await?;
     see_that_green_only_follows(&mut pair, events).await?;
+    let data = wanted(playbook, asked);
     let wish = Wish {
-        pick: Pick {
-            tables: asked.tables.iter().map(|text| Pattern::of(text)).collect(),
-            exclude: asked.exclude.iter().map(|text| Pattern::of(text)).collect(),
-        },
-        lanes: usize::from(asked.connections),
-        second_half: false,
+        data: data.clone(),
+        once: asked.once,
         mask: asked.mask,
         run: None,
+        own: OwnSessions::default(),
+        answer: ANSWER,
     };
-    let options = Options {
-        target: Default::default(),
-        caps: Default::default(),
-        again_after: (!asked.once).then_some(asked.again_after),
-        once: asked.once,
-    };
-    let proof = Proof::open((&pair.blue, &pair.green), &wish, options, ANSWER, events)
-        .await
-        .map_err(not_begun)?;
+    let proof = Proof::open((&pair.blue, &pair.green), &wish, events).await?;
     let prover = proof.prover.clone();
     let Pair {
-        blue,
-        green,
-        mut on_blue,
-        ..
+        blue, green, on_blue, ..
     } = pair;
-    let meter = asked.max_lag.map(|_| {
-        LagMeter::start(Setup {
-            blue: blue.target.clone(),
-            green: green.target.clone(),
-            blue_caps: blue.caps.clone(),
-            green_caps: green.caps.clone(),
-            run: None,
-            every: playbook.lag.heartbeat,
-        })
+    let meter = LagMeter::start(Setup {
+        blue: blue.target.clone(),
+        green: green.target.clone(),
+        blue_caps: blue.caps.clone(),
+        green_caps: green.caps.clone(),
+        run: None,
+        every: playbook.lag.heartbeat,
     });
+    let samples = meter.samples();
+    let mut sparing = Sparing {
+        load: data.max_load.map(|most| (most, on_blue)),
+        lag: Some((data.max_lag, Box::new(move || samples.borrow().lag))),
+        answer: ANSWER,
+    };
     let ended = tokio::select! {
         ended = proof.run() => Some(ended),
-        () = tell(&prover, asked.every, events) => None,
-        () = spare(&prover, asked, &mut on_blue, meter.as_ref()) => None,
+        () = prover.tell(asked.every) => None,
+        () = sparing.spare(&prover) => None,
         () = signals.stop.cancelled() => None,
         () = over(asked.for_) => None,
     };
-    if let Some(meter) = meter {
-        meter.stop(STOP).await;
-    }
+    meter.stop(STOP).await;
     if let Some(Ended::GaveUp(why)) = &ended {
         return Err(CliError::new(
             ErrorKind::Unreachable,
@@ -139,11 +125,20 @@ async fn see_that_green_only_follows(pair: &mut Pair, events: &Events) -> Result
     Ok(())
 }
 
-fn not_begun(why: NotBegun) -> CliError {
-    match why {
-        NotBegun::Server(error) => error.into(),
-        NotBegun::Cannot(why) => CliError::new(ErrorKind::NotReady, "begin to compare blue and green", why),
+/// What the playbook says, and beyond it the command line.
+fn wanted(playbook: &Playbook, asked: &HowToCompare) -> DataProof {
+    let mut data = playbook.validate.data.clone().unwrap_or_default();
+    if !asked.tables.is_empty() {
+        data.tables.clone_from(&asked.tables);
     }
+    if !asked.exclude.is_empty() {
+        data.exclude.clone_from(&asked.exclude);
+    }
+    data.connections = asked.connections.map_or(data.connections, u32::from);
+    data.max_load = asked.max_load.or(data.max_load);
+    data.max_lag = asked.max_lag.unwrap_or(data.max_lag);
+    data.again_after = asked.again_after.unwrap_or(data.again_after);
+    data
 }
 
 async fn over(length: Option<Duration>) {
@@ -151,59 +146,6 @@ async fn over(length: Option<Duration>) {
         Some(length) => tokio::time::sleep(length).await,
         None => std::future::pending().await,
     }
-}
-
-async fn tell(prover: &Prover, every: Duration, events: &Events) {
-    let mut tick = interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut earlier: Option<Progress> = None;
-    tick.tick().await;
-    loop {
-        tick.tick().await;
-        let now = prover.progress();
-        events.say(EventKind::Proof(now.event(earlier.as_ref())));
-        earlier = Some(now);
-    }
-}
-
-/// Pauses the comparing while blue has too much to do, or green is too far behind.
-async fn spare(prover: &Prover, asked: &HowToCompare, on_blue: &mut Session, meter: Option<&LagMeter>) {
-    if asked.max_load.is_none() && asked.max_lag.is_none() {
-        return std::future::pending().await;
-    }
-    loop {
-        let mut why = None;
-        if let Some(most) = asked.max_load {
-            why = match threads_running(on_blue).await {
-                Some(running) if running > most => {
-                    Some(format!("{running} statements run on blue, and {most} may"))
-                }
-                Some(_) => None,
-                None => Some("blue's load is not known".to_owned()),
-            };
-        }
-        if let (Some(most), Some(meter)) = (asked.max_lag, meter) {
-            let lag = meter.samples().borrow().lag;
-            if lag.is_some_and(|lag| lag > most) {
-                why.get_or_insert_with(|| {
-                    format!("green is more than {} behind", humantime::format_duration(most))
-                });
-            }
-        }
-        match why {
-            Some(why) => prover.pause(&why),
-            None => prover.go_on(),
-        }
-        tokio::time::sleep(LOAD).await;
-    }
-}
-
-async fn threads_running(on_blue: &mut Session) -> Option<u64> {
-    on_blue.revive(ANSWER).await.ok()?;
-    let doing = "read how many statements run on blue";
-    let sql = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
-    let row: (String, u64) = on_blue.one(doing, sql, ANSWER).await.ok()?;
-    Some(row.1)
 }
 
 /// The last words: what was proved, what not and why, and what differs.

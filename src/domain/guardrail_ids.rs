@@ -42,6 +42,7 @@ impl GuardrailId {
         [
             Self::BACKUP_RUNNING,
             Self::CONNECTIONS,
+            Self::DATA_PROOF,
             Self::DDL_IN_FLIGHT,
             Self::LAG,
             Self::LONG_STATEMENTS,
@@ -107,7 +108,7 @@ guardrails! {
     DATA_PROOF = "data-proof", No;
     /// DDL or an online schema change is at work.
     DDL_IN_FLIGHT = "ddl-in-flight", Yes;
-    /// The deadline is under what the last drill or the re-prove estimate needs.
+    /// The deadline is under what the last drill needed.
     DEADLINE = "deadline", Yes;
     /// A definer does not exist on green.
     DEFINERS = "definers", Yes;

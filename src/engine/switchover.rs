@@ -212,7 +212,7 @@ impl<O: Opener> Switchover<'_, O> {
                 Decision::NoGo(blocking) => blocking,
             };
             // What does not go away by itself is not waited for.
-            let passing = blocking.iter().all(|f| f.id.may_pass());
+            let passing = blocking.iter().all(Finding::may_pass);
             if !passing || Instant::now() + LOOK_AGAIN > until {
                 // What was told before a long wait has scrolled away, and its figures are old.
                 if waited {

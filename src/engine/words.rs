@@ -11,7 +11,7 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
             Command::ArmGuard => "guard armed on blue".to_owned(),
             Command::TakeHold => "writers of blue wait".to_owned(),
             Command::Drain { to } => format!("green has executed {to}"),
-            Command::Reprove => "gate queries agree at the fence".to_owned(),
+            Command::Reprove => "what is compared at the fence agrees".to_owned(),
             Command::Seal => "blue is sealed: read-only, also after a restart where it can be".to_owned(),
             Command::EndEarlierSessions => "sessions of the earlier run ended and seen gone".to_owned(),
             Command::EndPromoter => "the session that sent promote ended and seen gone".to_owned(),

@@ -78,6 +78,10 @@ durations! {
     QUERY_LIMIT = "validate.queries.time_limit", 10 * SECOND, 10 * MS, HOUR;
     /// Time for one gate query under the hold, where it counts against the deadline.
     FENCE_QUERY_LIMIT = "validate.queries.time_limit (at: fence)", 500 * MS, 10 * MS, MINUTE;
+    /// Age at which a range of rows is compared again.
+    AGAIN_AFTER = "validate.data.again_after", 10 * MINUTE, SECOND, 7 * 24 * HOUR;
+    /// Lag beyond which comparing pauses.
+    DATA_LAG = "validate.data.max_lag", 10 * SECOND, 100 * MS, 7 * 24 * HOUR;
     /// Age at which an open transaction on blue keeps the hold from being tried.
     TRANSACTION_AGE = "switch.longest_transaction", 10 * SECOND, 100 * MS, HOUR;
     /// Age at which a running statement on blue keeps the hold from being tried.
@@ -91,6 +95,17 @@ pub const ATTEMPTS: CountLimits = CountLimits {
     least: 1,
     most: 1_000,
 };
+
+/// Comparisons of rows that run at once, each with a session on both sides.
+pub const DATA_CONNECTIONS: CountLimits = CountLimits {
+    key: "validate.data.connections",
+    default: 2,
+    least: 1,
+    most: 32,
+};
+
+/// Every whole number.
+pub const COUNTS: [CountLimits; 2] = [ATTEMPTS, DATA_CONNECTIONS];
 
 /// Writes a duration as a playbook would: `10s`, `1h 30m`.
 #[must_use]
@@ -111,6 +126,12 @@ mod tests {
                 limits.key
             );
         }
-        const { assert!(ATTEMPTS.least <= ATTEMPTS.default && ATTEMPTS.default <= ATTEMPTS.most) }
+        for limits in COUNTS {
+            assert!(
+                limits.least <= limits.default && limits.default <= limits.most,
+                "{}",
+                limits.key
+            );
+        }
     }
 }

@@ -10,9 +10,9 @@ use super::decode::At;
 use super::diagnostics::{Problems, Span, did_you_mean};
 use super::limits::{self, CountLimits, DurationLimits};
 use super::model::{
-    Address, Compare, Endpoint, Exec, GateMoment, GateQuery, HoldWay, Hook, HookFailure, HookMoment, Lag,
-    Pair, PasswordSource, Playbook, PrivilegedSessions, Replication, Route, Routing, Start, Switch, Tls,
-    Validate, Waiver,
+    Address, Compare, DataProof, Endpoint, Exec, GateMoment, GateQuery, HoldWay, Hook, HookFailure,
+    HookMoment, Lag, Pair, PasswordSource, Playbook, PrivilegedSessions, Replication, Route, Routing, Start,
+    Switch, Tls, Validate, Waiver,
 };
 use super::sql;
 use super::syntax;
@@ -336,7 +336,25 @@ fn validate(keys: Option<&syntax::ValidateKeys>, problems: &mut Problems) -> Val
             problems,
         );
     }
-    Validate { queries: lowered }
+    let data = keys.and_then(|keys| keys.data.as_ref());
+    Validate {
+        data: data.map(|data| data_proof(&data.value, problems)),
+        queries: lowered,
+    }
+}
+
+fn data_proof(keys: &syntax::DataKeys, problems: &mut Problems) -> DataProof {
+    let names = |names: &Option<At<Vec<At<String>>>>| each(names.as_ref(), |name| name.value.clone());
+    DataProof {
+        tables: names(&keys.tables),
+        exclude: names(&keys.exclude),
+        accept_unproven: names(&keys.accept_unproven),
+        connections: count(keys.connections.as_ref(), &limits::DATA_CONNECTIONS, problems),
+        second_half: flag(keys.second_half.as_ref()),
+        again_after: duration(keys.again_after.as_ref(), &limits::AGAIN_AFTER, problems),
+        max_load: keys.max_load.as_ref().map(|at| at.value),
+        max_lag: duration(keys.max_lag.as_ref(), &limits::DATA_LAG, problems),
+    }
 }
 
 fn gate_query(query: &At<syntax::QueryKeys>, problems: &mut Problems) -> GateQuery {

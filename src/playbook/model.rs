@@ -9,6 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::decode::words;
+use super::limits;
 use crate::domain::guardrail_ids::GuardrailId;
 
 /// Everything that one pair needs to be prepared and switched.
@@ -218,8 +219,46 @@ pub struct Lag {
 /// What has to be equal on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Validate {
+    /// How the rows of both sides are compared; `None` if a switch does not compare them.
+    pub data: Option<DataProof>,
     /// The application's own queries.
     pub queries: Vec<GateQuery>,
+}
+
+/// How the rows of both sides are compared.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DataProof {
+    /// Patterns of the tables; all if there are none.
+    pub tables: Vec<String>,
+    /// Patterns of tables that are left out.
+    pub exclude: Vec<String>,
+    /// Patterns of tables that a switch accepts unproved where they cannot be proved.
+    pub accept_unproven: Vec<String>,
+    /// Comparisons that run at once.
+    pub connections: u32,
+    /// Digests of 128 bits instead of 64, where a server cannot make those of 256.
+    pub second_half: bool,
+    /// Age at which a range is compared again.
+    pub again_after: Duration,
+    /// The most statements that may run on blue; no limit if there is none.
+    pub max_load: Option<u64>,
+    /// The most that green may be behind.
+    pub max_lag: Duration,
+}
+
+impl Default for DataProof {
+    fn default() -> Self {
+        Self {
+            tables: Vec::new(),
+            exclude: Vec::new(),
+            accept_unproven: Vec::new(),
+            connections: u32::try_from(limits::DATA_CONNECTIONS.default).unwrap_or(1),
+            second_half: false,
+            again_after: limits::AGAIN_AFTER.default,
+            max_load: None,
+            max_lag: limits::DATA_LAG.default,
+        }
+    }
 }
 
 /// A query whose answers on both sides have to agree.

@@ -5,7 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::limits::{ATTEMPTS, DURATIONS, written};
+use super::limits::{COUNTS, DURATIONS, written};
 use super::syntax;
 
 /// Where each section of `limits.rs` lives in the schema.
@@ -15,6 +15,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("routing", "RoutingKeys"),
     ("hooks", "HookExec"),
     ("validate.queries", "QueryKeys"),
+    ("validate.data", "DataKeys"),
 ];
 
 /// Returns the schema (JSON Schema draft 7) as text, with a line end at its end.
@@ -89,15 +90,18 @@ fn name_limits(schema: &mut Value) {
             property["default"] = json!(written(limits.default));
         }
     }
-    if let Some(attempts) = property(schema, ATTEMPTS.key) {
+    for limits in COUNTS {
+        let Some(property) = property(schema, limits.key) else {
+            continue;
+        };
         let sentence = format!(
             "Default {}; from {} to {}.",
-            ATTEMPTS.default, ATTEMPTS.least, ATTEMPTS.most
+            limits.default, limits.least, limits.most
         );
-        append(attempts, &sentence);
-        attempts["default"] = json!(ATTEMPTS.default);
-        attempts["minimum"] = json!(ATTEMPTS.least);
-        attempts["maximum"] = json!(ATTEMPTS.most);
+        append(property, &sentence);
+        property["default"] = json!(limits.default);
+        property["minimum"] = json!(limits.least);
+        property["maximum"] = json!(limits.most);
     }
 }
 
@@ -148,7 +152,9 @@ mod tests {
                 "{key}: {description}"
             );
         }
-        assert!(property(&mut schema, ATTEMPTS.key).is_some());
+        for limits in COUNTS {
+            assert!(property(&mut schema, limits.key).is_some(), "{}", limits.key);
+        }
     }
 
     #[test]

@@ -319,8 +319,35 @@ section! {
     /// What has to be equal on both sides.
     ValidateKeys {
         optional {
+            /// The rows of both sides are compared, and a switch waits until all are proved equal. Without it rows are not
+            /// compared by a switch. `{}` is enough.
+            data: DataKeys,
             /// Queries that are run on both sides, in read-only transactions, and have to agree.
             queries: Vec<At<QueryKeys>>,
+        }
+    }
+}
+
+section! {
+    /// How the rows of both sides are compared.
+    DataKeys {
+        optional {
+            /// Only these tables: `schema.table`, with `*` for any text. Default all.
+            tables: Vec<At<String>>,
+            /// Not these tables. Default none.
+            exclude: Vec<At<String>>,
+            /// Tables that a switch accepts unproved where they cannot be proved: no key, another engine. Default none.
+            accept_unproven: Vec<At<String>>,
+            /// Comparisons that run at once, each with a session on both sides.
+            connections: u64,
+            /// Digests of 128 bits instead of 64, where a server cannot make those of 256. Default false.
+            second_half: bool,
+            /// Age at which a range of rows is compared again.
+            again_after: Span,
+            /// Comparing pauses while more statements than this run on blue. Default no limit.
+            max_load: u64,
+            /// Comparing pauses while green is further behind.
+            max_lag: Span,
         }
     }
 }

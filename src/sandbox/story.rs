@@ -20,6 +20,7 @@ use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::survey::PairSurveyor;
 use crate::adapters::mysql::switch::{OpenError, Server};
+use crate::adapters::proof::NotBegun;
 use crate::adapters::secrets::SecretError;
 use crate::adapters::targets;
 use crate::domain::guardrails::{Decision, Known, PlanFacts, Scope, Severity, summary};
@@ -123,6 +124,9 @@ pub enum StoryError {
     /// The sandbox's own playbook: a mistake in bleen.
     #[error("the sandbox's own playbook is wrong: {0}")]
     Playbook(Box<Diagnostics>),
+    /// The data proof could not be begun.
+    #[error(transparent)]
+    Proof(#[from] NotBegun),
     /// An attempt's sessions could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

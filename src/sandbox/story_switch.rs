@@ -91,6 +91,7 @@ impl Stage<'_> {
         let mut settings = settings(playbook, self.servers, &run, HoldKind::Lock);
         settings.own_sessions = gates.blue_sessions.clone();
         settings.after = Some(ask_after(playbook, self.events));
+        settings.proof = gates.proof.as_ref().map(|proof| proof.fence());
         let mut journal = RunJournal::create(self.runs, &run)?;
         let first = Record::Run {
             format: FORMAT,
@@ -102,7 +103,7 @@ impl Stage<'_> {
         journal.append(&first, true)?;
         let spec = Spec {
             hold: settings.hold,
-            reprove: !settings.fence_queries.is_empty(),
+            reprove: settings.reproves(),
         };
         let times = times(playbook, &settings);
         let hooks = hooks(playbook, &settings, self.events);

@@ -167,6 +167,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         fence_queries: Vec::new(),
         routes: Vec::new(),
         own_sessions: OwnSessions::default(),
+        proof: None,
         durable_again: Vec::new(),
         after: None,
     }

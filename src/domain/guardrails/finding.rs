@@ -72,6 +72,13 @@ impl Finding {
         };
         weighs && self.waived.is_none()
     }
+
+    /// Whether it usually goes away by itself right before the hold. Rows that differ do not, while those that are not
+    /// proved yet soon are.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.id.may_pass() && (self.id != GuardrailId::DATA_PROOF || self.severity == Severity::NotKnown)
+    }
 }
 
 /// Whether to go on.

@@ -110,8 +110,8 @@ pub struct PlanFacts {
     pub run_lock: Known<Option<String>>,
     /// The longest pause that the last drill measured.
     pub last_drill: Option<Duration>,
-    /// Estimated time to re-prove at the fence.
-    pub reprove: Option<Duration>,
+    /// How far the data proof is: `None` if the playbook asks for none.
+    pub data_proof: Known<Option<ProofFact>>,
     /// Events that were enabled on blue when it was quieted: those that green has to run afterwards.
     pub events_on_blue: Option<BTreeSet<String>>,
     /// Whether blue's event scheduler ran before it was quieted.
@@ -120,6 +120,23 @@ pub struct PlanFacts {
     pub starts_read_only: (Known<bool>, Known<bool>),
     /// Free bytes on the disks of blue and of green, as somebody looked them up.
     pub free_bytes: (Known<u64>, Known<u64>),
+}
+
+/// What the data proof knows, as far as it decides whether to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProofFact {
+    /// Ranges of rows, all proved but for rows touched since.
+    pub ranges: usize,
+    /// Ranges and rows that differ, in words; `None` if nothing does.
+    pub differs: Option<String>,
+    /// Tables that cannot be proved and are not accepted so, each with the reason.
+    pub not_provable: Vec<(String, String)>,
+    /// Tables that cannot be proved and are accepted so.
+    pub accepted: Vec<String>,
+    /// Rows to compare at the fence.
+    pub open_rows: u64,
+    /// How long that would take.
+    pub fence: Duration,
 }
 
 /// Lag over an observation time.

@@ -117,6 +117,7 @@ table! {
     CAPACITY, DP, [Identity, Variables, Status, Schema, Disks], checks::limits::capacity;
     CLOCK, D, [Clock], checks::identity::clock;
     CONNECTIONS, H, [Variables, Status], checks::limits::connections;
+    DATA_PROOF, H, [], checks::plan::data_proof;
     DDL_IN_FLIGHT, H, [Sessions, SchemaChangeTools], checks::activity::ddl_in_flight;
     DEADLINE, DH, [Clock], checks::plan::deadline;
     DEFINERS, DP, [Schema, Accounts], checks::objects::definers;

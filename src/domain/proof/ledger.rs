@@ -279,6 +279,10 @@ impl Ledger {
         Some(self.tables.get(name)?.anywhere.open())
     }
 
+    pub(super) const fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     pub(super) const fn tables(&self) -> &BTreeMap<TableName, Table> {
         &self.tables
     }

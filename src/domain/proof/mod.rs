@@ -14,10 +14,9 @@
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
 //! work         what to read next
+//! fence        what is left to compare when writers are held and green has caught up
 //! summary      what is proved and what is not, and how long the fence would take
 //! ```
-//!
-//! No command uses it yet: `tests/proof` explores it.
 //!
 //! The rule that everything here keeps (DESIGN section 5): an event that has arrived says nothing about what a reader
 //! sees. A transaction is *on both sides* when what both servers had executed before the reading holds it, and *on
@@ -27,6 +26,7 @@
 pub mod bracket;
 pub mod cascade;
 pub mod drill;
+pub mod fence;
 pub mod key;
 pub mod ledger;
 pub mod pace;

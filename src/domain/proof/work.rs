@@ -25,6 +25,9 @@ const FIRST_ROWS: u64 = 5_000;
 /// How long open rows may wait, so that they are read many at a time.
 const ITEMS_WAIT: Duration = Duration::from_secs(1);
 
+/// The same when a hold is near.
+const ITEMS_WAIT_NEAR: Duration = Duration::from_millis(20);
+
 /// How long a range that differs is left alone before it is looked at again: it may have been repaired.
 const DIVERGED_WAIT: Duration = Duration::from_secs(10);
 
@@ -114,6 +117,8 @@ pub struct Plan {
     again_after: Option<Duration>,
     tables: BTreeMap<TableName, Told>,
     items_last: bool,
+    /// Only open rows are read, and at once: a hold is near.
+    only_items: bool,
 }
 
 impl Plan {
@@ -125,7 +130,14 @@ impl Plan {
             again_after,
             tables: BTreeMap::new(),
             items_last: false,
+            only_items: false,
         }
+    }
+
+    /// Whether only open rows are read, as soon as they are open. A hold is near: as few as possible are to be open then,
+    /// and no statement is to run for long.
+    pub const fn only_items(&mut self, only: bool) {
+        self.only_items = only;
     }
 
     fn told(&mut self, table: &TableName) -> &mut Told {
@@ -149,6 +161,11 @@ impl Plan {
 
     /// The next thing to read, if there is one now. It counts as under way until [`Plan::ended`].
     pub fn next(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
+        if self.only_items {
+            let work = self.items(ledger, now)?;
+            self.told(work.table()).busy.insert(None);
+            return Some(work);
+        }
         // Turn by turn, or a long first pass would let open rows pile up.
         let work = if self.items_last {
             self.range(ledger, now).or_else(|| self.items(ledger, now))
@@ -161,10 +178,16 @@ impl Plan {
     }
 
     fn items(&mut self, ledger: &Ledger, now: Duration) -> Option<Work> {
+        let wait = if self.only_items {
+            ITEMS_WAIT_NEAR
+        } else {
+            ITEMS_WAIT
+        };
         for (name, table) in ledger.tables() {
-            let waits = self.tables.get(name).is_some_and(|told| {
-                told.busy.contains(&None) || now < told.items_read.saturating_add(ITEMS_WAIT)
-            });
+            let waits = self
+                .tables
+                .get(name)
+                .is_some_and(|told| told.busy.contains(&None) || now < told.items_read.saturating_add(wait));
             if table.not_provable.is_some() || waits {
                 continue;
             }

@@ -3,6 +3,7 @@
 //! ```text
 //! ports    what it needs from the outside: lanes that read both sides, the list of tables, the stream of blue's binlog
 //! prover   the loop over them, and what it knows at any moment
+//! progress how far it is
 //! check    one check on one lane, from the positions before to the verdict
 //! ```
 //!
@@ -10,4 +11,5 @@
 
 mod check;
 pub mod ports;
+pub mod progress;
 pub mod prover;

@@ -5,22 +5,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde::Serialize;
 use tokio::sync::{Mutex as OneAtATime, Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::check::Found;
 use super::ports::{Catalogue, Lane, Listed, Stream, Streams, Trouble, TroubleKind};
+use super::progress::Checks;
+use crate::domain::position::FilePosition;
 use crate::domain::proof::bracket::{Doubt, Verdict, Void};
+use crate::domain::proof::fence::Left;
 use crate::domain::proof::key::Key;
 use crate::domain::proof::ledger::{Change, Ledger, NotProvable};
 use crate::domain::proof::pace::Target;
 use crate::domain::proof::stream::Brought;
-use crate::domain::proof::summary::{Rates, Summary};
+use crate::domain::proof::summary::Summary;
 use crate::domain::proof::touches::Caps;
 use crate::domain::proof::transaction::TableName;
 use crate::domain::proof::work::{Plan, Work};
-use crate::engine::event::{Difference, EventKind, Events, ProofEvent, in_milliseconds};
+use crate::engine::event::{Difference, EventKind, Events};
 
 /// How long a lane waits when there is nothing to read.
 const IDLE: Duration = Duration::from_millis(50);
@@ -47,7 +49,7 @@ const DESCRIBED_AT_ONCE: usize = 50;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What to do and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// The size of ranges.
     pub target: Target,
@@ -57,40 +59,6 @@ pub struct Options {
     pub again_after: Option<Duration>,
     /// End when every range has been proved, or is known to differ.
     pub once: bool,
-}
-
-/// How checks ended so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Checks {
-    /// Proved.
-    pub proved: u64,
-    /// Different, and no lag explains it.
-    pub diverged: u64,
-    /// Touched while they ran.
-    pub touched: u64,
-    /// Void: the table, the stream or the range changed.
-    pub void: u64,
-}
-
-/// How far the proof is.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// What is proved and what is not.
-    pub summary: Summary,
-    /// How checks ended.
-    pub checks: Checks,
-    /// Rows read so far on the side that has more.
-    pub rows_read: u64,
-    /// Rows that differ, as far as they have been looked at.
-    pub differing_rows: u64,
-    /// How long the proof has been going on.
-    pub running: Duration,
-    /// Rows in a second over the last while, range by range, and row by row.
-    pub scan_rate: Option<u64>,
-    /// Rows in a second when rows are looked up by their keys.
-    pub key_rate: Option<u64>,
-    /// Why nothing is read at present.
-    pub paused: Option<String>,
 }
 
 /// Why the proof ended.
@@ -105,17 +73,31 @@ pub enum Ended {
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) plan: Plan,
-    checks: Checks,
-    rows_read: u64,
+    pub(super) checks: Checks,
+    pub(super) rows_read: u64,
     /// Rows, and the time that reading them took on all lanes: by range, and by key.
-    scanned: (u64, Duration),
-    by_key: (u64, Duration),
+    pub(super) scanned: (u64, Duration),
+    pub(super) by_key: (u64, Duration),
     differences: BTreeMap<(TableName, Key), Option<Difference>>,
     troubles: BTreeMap<TableName, u32>,
     stale: Stale,
-    lanes_at_work: usize,
     /// Why no check that is begun now would count.
     pub(super) waits: Option<String>,
+}
+
+/// Why no check is begun at present.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pauses {
+    /// A hold is near, or there.
+    rest: Option<String>,
+    /// The servers have too much to do.
+    spare: Option<String>,
+}
+
+impl Pauses {
+    pub(super) fn why(&self) -> Option<&String> {
+        self.rest.as_ref().or(self.spare.as_ref())
+    }
 }
 
 /// Tables whose definitions are to be read again.
@@ -131,8 +113,11 @@ pub struct Prover {
     pub(super) beginning: OneAtATime<()>,
     pub(super) passed: watch::Sender<()>,
     wake: Notify,
-    /// Why no check is begun at present.
-    resting: watch::Sender<Option<String>>,
+    pub(super) pauses: watch::Sender<Pauses>,
+    /// How many checks are under way.
+    at_work: watch::Sender<usize>,
+    /// How many of them read ranges.
+    ranges_at_work: watch::Sender<usize>,
     began: Instant,
     options: Options,
     events: Events,
@@ -152,7 +137,6 @@ impl Prover {
             differences: BTreeMap::new(),
             troubles: BTreeMap::new(),
             stale: Stale::default(),
-            lanes_at_work: 0,
             waits: None,
         };
         state.list(tables);
@@ -161,7 +145,9 @@ impl Prover {
             beginning: OneAtATime::new(()),
             passed: watch::Sender::new(()),
             wake: Notify::new(),
-            resting: watch::Sender::new(None),
+            pauses: watch::Sender::new(Pauses::default()),
+            at_work: watch::Sender::new(0),
+            ranges_at_work: watch::Sender::new(0),
             began: Instant::now(),
             options,
             events: events.clone(),
@@ -200,45 +186,77 @@ impl Prover {
         }
     }
 
-    /// Stops beginning new checks for a reason, until [`Prover::go_on`]. The stream is read on.
-    pub fn pause(&self, why: &str) {
-        self.resting.send_replace(Some(why.to_owned()));
+    /// Stops beginning new checks for a reason, to spare the servers, or begins them again (`None`). The stream is read
+    /// on.
+    pub fn spare(&self, why: Option<String>) {
+        self.pauses.send_if_modified(|pauses| {
+            let is_new = pauses.spare != why;
+            pauses.spare = why;
+            is_new
+        });
     }
 
-    /// As [`Prover::pause`], and returns when no check is under way any more; `false` if that took longer than `limit`.
+    /// Stops beginning new checks until [`Prover::go_on`], and returns when none is under way any more; `false` if that
+    /// took longer than `limit`.
     pub async fn rest(&self, why: &str, limit: Duration) -> bool {
-        self.pause(why);
-        let idle = async {
-            while self.state().lanes_at_work > 0 {
-                sleep(Duration::from_millis(2)).await;
+        self.pauses
+            .send_modify(|pauses| pauses.rest = Some(why.to_owned()));
+        let mut at_work = self.at_work.subscribe();
+        timeout(limit, at_work.wait_for(|checks| *checks == 0))
+            .await
+            .is_ok()
+    }
+
+    /// Begins checks again, of everything.
+    pub fn go_on(&self) {
+        self.state().plan.only_items(false);
+        self.pauses.send_modify(|pauses| pauses.rest = None);
+    }
+
+    /// From now on only reads open rows, as soon as they are open, until [`Prover::go_on`]: a hold is near. Returns when
+    /// no range is being read any more; `false` if that took longer than `limit`.
+    pub async fn only_open_rows(&self, limit: Duration) -> bool {
+        self.state().plan.only_items(true);
+        let mut ranges = self.ranges_at_work.subscribe();
+        timeout(limit, ranges.wait_for(|checks| *checks == 0))
+            .await
+            .is_ok()
+    }
+
+    /// Where it tells what it finds.
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What has to be compared at the fence, once the stream is there. The proof should rest.
+    ///
+    /// # Errors
+    /// In words: the stream does not come in time, or what is left would not prove everything.
+    pub async fn left_at_the_fence(
+        &self,
+        fence: &FilePosition,
+        accepted: impl Fn(&TableName) -> bool,
+        limit: Duration,
+    ) -> Result<Vec<Left>, String> {
+        let mut passed = self.passed.subscribe();
+        let there = async {
+            while !self.state().ledger.passed().has_reached(fence) {
+                if passed.changed().await.is_err() {
+                    return;
+                }
             }
         };
-        timeout(limit, idle).await.is_ok()
-    }
-
-    /// Begins checks again.
-    pub fn go_on(&self) {
-        self.resting.send_replace(None);
-    }
-
-    /// How far the proof is.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        let now = self.now();
-        let state = self.state();
-        let rate = |(rows, took): (u64, Duration)| {
-            (rows > 0 && took > Duration::ZERO).then(|| (rows as f64 / took.as_secs_f64()).round() as u64)
-        };
-        Progress {
-            summary: Summary::of(&state.ledger, now),
-            checks: state.checks,
-            rows_read: state.rows_read,
-            differing_rows: state.differing().count() as u64,
-            running: now,
-            scan_rate: rate(state.scanned),
-            key_rate: rate(state.by_key),
-            paused: self.resting.borrow().clone().or_else(|| state.waits.clone()),
+        if timeout(limit, there).await.is_err() {
+            let at = self.state().ledger.passed().clone();
+            return Err(format!(
+                "blue's binlog was read up to {at}, and the fence is at {fence}"
+            ));
         }
+        self.state()
+            .ledger
+            .left_at_the_fence(accepted)
+            .map_err(|not| not.to_string())
     }
 
     /// The rows that differ, with their values as far as they were read, and how many more there are.
@@ -340,10 +358,10 @@ impl Prover {
     /// One lane: takes work until there is none any more.
     async fn work(&self, mut lane: Box<dyn Lane>) -> Ended {
         let mut troubles = 0;
-        let mut resting = self.resting.subscribe();
+        let mut pauses = self.pauses.subscribe();
         loop {
             // The sender lives as long as this prover.
-            let _ = resting.wait_for(Option::is_none).await;
+            let _ = pauses.wait_for(|pauses| pauses.why().is_none()).await;
             let Some(task) = self.take() else {
                 if self.options.once && self.is_complete() {
                     return Ended::Complete;
@@ -386,11 +404,14 @@ impl Prover {
         let now = self.now();
         let mut guard = self.state();
         let state = &mut *guard;
-        if self.resting.borrow().is_some() {
+        if self.pauses.borrow().why().is_some() {
             return None;
         }
         let work = state.plan.next(&state.ledger, now)?;
-        state.lanes_at_work += 1;
+        self.at_work.send_modify(|checks| *checks += 1);
+        if work.range().is_some() {
+            self.ranges_at_work.send_modify(|checks| *checks += 1);
+        }
         Some(Task { prover: self, work })
     }
 
@@ -399,7 +420,7 @@ impl Prover {
         let now = self.now();
         let state = self.state();
         let sum = Summary::of(&state.ledger, now);
-        state.lanes_at_work == 0
+        *self.at_work.borrow() == 0
             && sum.unproven == 0
             && sum.whole_rows == 0
             && state.stale.is_empty()
@@ -510,47 +531,9 @@ struct Task<'a> {
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
-        let mut state = self.prover.state();
-        state.lanes_at_work -= 1;
-    }
-}
-
-impl Progress {
-    /// How long comparing what is open would take under the hold, with a drain of that time. `None` while that cannot
-    /// be known.
-    #[must_use]
-    pub fn fence_time(&self, drain: Duration) -> Option<Duration> {
-        self.summary.fence_time(Rates {
-            by_key: self.key_rate,
-            scanned: self.scan_rate,
-            drain,
-        })
-    }
-
-    /// As an event, with the rows that were read in a second since an earlier look.
-    #[must_use]
-    pub fn event(&self, earlier: Option<&Self>) -> ProofEvent {
-        let sum = &self.summary;
-        let (rows, time) = earlier.map_or((0, Duration::ZERO), |then| (then.rows_read, then.running));
-        let seconds = self.running.saturating_sub(time).as_secs_f64();
-        ProofEvent {
-            ranges: sum.ranges,
-            proved: sum.proved,
-            open: sum.open,
-            unproven: sum.unproven,
-            diverged: sum.diverged,
-            not_provable: sum.not_provable.len(),
-            differing_rows: self.differing_rows,
-            open_rows: sum.open_rows + sum.whole_rows,
-            oldest_proof_ms: sum.oldest.map(in_milliseconds),
-            rows_read: self.rows_read,
-            rows_per_second: if seconds > 0.0 {
-                (self.rows_read.saturating_sub(rows) as f64 / seconds).round() as u64
-            } else {
-                0
-            },
-            fence_ms: self.fence_time(Duration::ZERO).map(in_milliseconds),
-            paused: self.paused.clone(),
+        self.prover.at_work.send_modify(|checks| *checks -= 1);
+        if self.work.range().is_some() {
+            self.prover.ranges_at_work.send_modify(|checks| *checks -= 1);
         }
     }
 }
@@ -570,7 +553,7 @@ impl State {
     }
 
     /// Rows that differ, without those that were found equal later.
-    fn differing(&self) -> impl Iterator<Item = &Option<Difference>> {
+    pub(super) fn differing(&self) -> impl Iterator<Item = &Option<Difference>> {
         let all = self.differences.iter();
         all.filter(|((table, key), _)| self.ledger.differs(table, key))
             .map(|(_, difference)| difference)

@@ -24,6 +24,7 @@ use crate::adapters::mysql::columns;
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::session::{Purpose, Session, Target, connect, statement_cause};
+use crate::adapters::mysql::switch::OwnSessions;
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::RunId;
 use crate::domain::position::{FilePosition, Position};
@@ -58,6 +59,8 @@ pub struct Settings {
     pub taken_ids: Vec<u32>,
     /// How long blue may take for each answer before the stream begins.
     pub budget: Duration,
+    /// Where its session is written down: a run must not take it for somebody's that writes.
+    pub own: OwnSessions,
 }
 
 impl Settings {
@@ -83,6 +86,7 @@ impl Settings {
             silence: Duration::from_secs(30),
             taken_ids: Vec::new(),
             budget,
+            own: OwnSessions::default(),
         }
     }
 }
@@ -262,6 +266,7 @@ async fn stream(
         doing: DOING.to_owned(),
         cause,
     };
+    settings.own.add([u64::from(conn.id())]);
     let period = settings.heartbeat.as_nanos();
     let set = format!(
         "SET @master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, \

@@ -8,15 +8,15 @@ use futures_util::future::join;
 use mysql_async::Row;
 
 use super::columns::{self, Table};
-use super::defined::{Defined, Definitions};
-use super::lane::trouble;
+use super::defined::Defined;
+use super::lane::{Common, trouble};
 use super::not_provable::NotProvable as Why;
 use crate::adapters::mysql::binlog::shape::{self, Shapes, Wanted};
 use crate::adapters::mysql::columns::{text, text_at};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::sql;
-use crate::adapters::mysql::survey::NOT_COMPARED;
+use crate::adapters::mysql::survey::{NOT_COMPARED, is_compared};
 use crate::domain::capabilities::Capabilities;
 use crate::domain::ids::Side;
 use crate::domain::proof::ledger::NotProvable;
@@ -28,32 +28,23 @@ use crate::engine::proof::ports::{Asking, Catalogue, Listed};
 pub struct PairCatalogue {
     blue: Session,
     green: Session,
-    caps: Capabilities,
+    common: Common,
     pick: Pick,
-    definitions: Definitions,
     shapes: Shapes,
     budget: Duration,
 }
 
 impl PairCatalogue {
-    /// Over a session on each side. `caps` are blue's.
+    /// Over a session on each side.
     #[must_use]
-    pub fn new(
-        (blue, green): (Session, Session),
-        caps: Capabilities,
-        pick: Pick,
-        definitions: Definitions,
-        shapes: Shapes,
-        budget: Duration,
-    ) -> Self {
+    pub fn new((blue, green): (Session, Session), common: &Common, pick: Pick, shapes: Shapes) -> Self {
         Self {
             blue,
             green,
-            caps,
+            common: common.clone(),
             pick,
-            definitions,
             shapes,
-            budget,
+            budget: common.reading,
         }
     }
 
@@ -61,7 +52,12 @@ impl PairCatalogue {
         &mut self,
         which: Option<BTreeSet<TableName>>,
     ) -> Result<Vec<(TableName, Listed)>, ServerError> {
+        let which = which.map(|mut which| {
+            which.retain(|name| is_compared(&name.schema));
+            which
+        });
         self.blue.revive(self.budget).await?;
+        self.common.own.add([self.blue.id()]);
         self.green.revive(self.budget).await?;
         let schemas: BTreeSet<String> = match &which {
             Some(which) => which.iter().map(|name| name.schema.clone()).collect(),
@@ -71,7 +67,7 @@ impl PairCatalogue {
                 all
             }
         };
-        let unseen = unseen_schemas(&mut self.blue, &self.caps, self.budget).await?;
+        let unseen = unseen_schemas(&mut self.blue, &self.common.blue.caps, self.budget).await?;
         let mut listed = Vec::new();
         for schema in schemas {
             // One table is asked for by its name; several at once by their schema.
@@ -123,7 +119,7 @@ impl PairCatalogue {
                 Ok(defined) => (Some(Arc::new(defined)), Listed::Provable { has_key: true }),
             },
         };
-        self.definitions.set(name, defined);
+        self.common.definitions.set(name, defined);
         listed
     }
 
@@ -131,7 +127,7 @@ impl PairCatalogue {
     async fn read_shapes(&mut self, listed: &[(TableName, Listed)]) -> Result<(), ServerError> {
         let defined: Vec<(&TableName, Option<Arc<Defined>>)> = listed
             .iter()
-            .map(|(name, _)| (name, self.definitions.get(name)))
+            .map(|(name, _)| (name, self.common.definitions.get(name)))
             .collect();
         let wanted: Vec<Wanted<'_>> = defined
             .iter()
@@ -141,7 +137,7 @@ impl PairCatalogue {
                 blue: defined.as_ref().map(|defined| &defined.expressions.blue),
             })
             .collect();
-        let shapes = shape::read(&mut self.blue, &self.caps, &wanted, self.budget).await?;
+        let shapes = shape::read(&mut self.blue, &self.common.blue.caps, &wanted, self.budget).await?;
         {
             let mut all = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
             for (name, _) in listed {

@@ -6,9 +6,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::columns::Table;
 use super::expression::{Expressions, columns_of, shown_columns};
 use super::key::KeyColumn;
+use super::lane::of_table;
 use super::not_provable::NotProvable;
 use crate::domain::ids::Side;
 use crate::domain::proof::transaction::TableName;
+use crate::engine::proof::ports::Trouble;
 
 /// A table as it is compared.
 #[derive(Debug)]
@@ -34,10 +36,20 @@ impl Defined {
         })
     }
 
-    /// How some of its columns are asked for and written, on blue and on green.
-    #[must_use]
-    pub fn columns_for(&self, names: &[String]) -> Option<(Vec<KeyColumn>, Vec<KeyColumn>)> {
-        columns_of(&self.blue, &self.green, names)
+    /// How the columns of a foreign key are asked for and written, on blue and on green.
+    ///
+    /// # Errors
+    /// One of them is not on both sides, or has no form that both share.
+    pub fn columns_of_foreign_key(
+        &self,
+        names: &[String],
+    ) -> Result<(Vec<KeyColumn>, Vec<KeyColumn>), Trouble> {
+        columns_of(&self.blue, &self.green, names).ok_or_else(|| {
+            of_table(format!(
+                "the columns {} of a foreign key cannot be asked for",
+                names.join(", ")
+            ))
+        })
     }
 
     /// How all its columns that are compared are asked for and written.

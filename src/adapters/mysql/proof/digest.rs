@@ -117,6 +117,11 @@ pub async fn range(
 ) -> Result<Digest, ServerError> {
     let doing = "digest a range of rows";
     let rows = ask(session, doing, &range_statement(form, of, class, range), budget).await?;
+    read_digest(session, &rows)
+}
+
+/// What a [`range_statement`] answered.
+pub(super) fn read_digest(session: &Session, rows: &[Row]) -> Result<Digest, ServerError> {
     let digest = rows.first().and_then(|row| {
         let rows = text_at(row, 0)?.parse().ok()?;
         let xor = text_at(row, 1)?;
@@ -124,7 +129,7 @@ pub async fn range(
         let xor = if rows == 0 { String::new() } else { xor };
         Some(Digest { rows, xor })
     });
-    digest.ok_or_else(|| session.unexpected(doing, "no digest of the range"))
+    digest.ok_or_else(|| session.unexpected("digest a range of rows", "no digest of the range"))
 }
 
 /// Digests every row of a range by itself, in the order of the key: to find the rows in which two ranges differ.
@@ -139,7 +144,7 @@ pub async fn rows_of_range(
     budget: Duration,
 ) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
     let condition = format!("{} ORDER BY {}", key::in_range(&of.key, range), names(of));
-    rows(session, of, class, &condition, budget).await
+    rows(session, of, &rows_statement(of, class, &condition), budget).await
 }
 
 /// Digests the rows that have these keys; those that are not there are not returned. At most [`ROWS_AT_ONCE`] keys are
@@ -156,9 +161,14 @@ pub async fn rows_of_keys(
 ) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
     let mut found = Vec::new();
     for keys in keys.chunks(ROWS_AT_ONCE) {
-        found.extend(rows(session, of, class, &key::among(&of.key, keys), budget).await?);
+        found.extend(rows(session, of, &keys_statement(of, class, keys), budget).await?);
     }
     Ok(found)
+}
+
+/// The statement that digests the rows that have these keys.
+pub(super) fn keys_statement(of: &Expression, class: Class, keys: &[KeyValue]) -> String {
+    rows_statement(of, class, &key::among(&of.key, keys))
 }
 
 /// The key of the row that ends the first so many rows of a range; `None` if it has fewer.
@@ -201,29 +211,46 @@ pub async fn rows_where(
     values: &[KeyValue],
     budget: Duration,
 ) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    rows(session, of, &where_statement(of, columns, values), budget).await
+}
+
+/// The statement that digests the rows that have these values in these columns.
+pub(super) fn where_statement(of: &Expression, columns: &[KeyColumn], values: &[KeyValue]) -> String {
     // Another index serves such a question better than the key's.
     let of = Expression {
         from: of.name.clone(),
         ..of.clone()
     };
-    rows(session, &of, Class::Written, &key::among(columns, values), budget).await
+    rows_statement(&of, Class::Written, &key::among(columns, values))
 }
 
-async fn rows(
-    session: &mut Session,
-    of: &Expression,
-    class: Class,
-    condition: &str,
-    budget: Duration,
-) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
-    let doing = "digest single rows";
-    let sql = format!(
+fn rows_statement(of: &Expression, class: Class, condition: &str) -> String {
+    format!(
         "SELECT {}, SHA2({},256) FROM {} WHERE {condition}",
         reads(of),
         of.text(class),
         of.from
-    );
-    let rows = ask(session, doing, &sql, budget).await?;
+    )
+}
+
+const SINGLE_ROWS: &str = "digest single rows";
+
+async fn rows(
+    session: &mut Session,
+    of: &Expression,
+    sql: &str,
+    budget: Duration,
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
+    let rows = ask(session, SINGLE_ROWS, sql, budget).await?;
+    read_rows(session, of, &rows)
+}
+
+/// What a statement for single rows answered.
+pub(super) fn read_rows(
+    session: &Session,
+    of: &Expression,
+    rows: &[Row],
+) -> Result<Vec<(KeyValue, RowHash)>, ServerError> {
     let read = |row: &Row| {
         let hash = text_at(row, of.key.len())?;
         Some((
@@ -232,7 +259,7 @@ async fn rows(
         ))
     };
     let read: Option<Vec<_>> = rows.iter().map(read).collect();
-    read.ok_or_else(|| session.unexpected(doing, NO_TEXT))
+    read.ok_or_else(|| session.unexpected(SINGLE_ROWS, NO_TEXT))
 }
 
 /// Runs a statement of the proof, once the session is seen to have the settings of the proof.
@@ -242,13 +269,34 @@ pub(super) async fn ask(
     sql: &str,
     budget: Duration,
 ) -> Result<Vec<Row>, ServerError> {
+    let mut sets = ask_all(session, doing, sql, 1, budget).await?;
+    Ok(sets.pop().unwrap_or_default())
+}
+
+/// The same for several statements at once: so many sets of rows.
+pub(super) async fn ask_all(
+    session: &mut Session,
+    doing: &str,
+    sql: &str,
+    count: usize,
+    budget: Duration,
+) -> Result<Vec<Vec<Row>>, ServerError> {
     let batch = format!("{}; {sql}", settings::ASK);
     let mut sets = match session.batch(doing, &batch, budget).await {
         Err(e) if e.code() == Some(OUT_OF_RANGE) => return Err(session.unexpected(doing, NO_TEXT)),
-        other => other?.into_iter(),
+        other => other?,
     };
-    settings::check(session, doing, sets.next().as_ref())?;
-    Ok(sets.next().unwrap_or_default())
+    let own = if sets.is_empty() {
+        None
+    } else {
+        Some(sets.remove(0))
+    };
+    settings::check(session, doing, own.as_ref())?;
+    if sets.len() != count {
+        let what = format!("{} answers to {count} statements", sets.len());
+        return Err(session.unexpected(doing, &what));
+    }
+    Ok(sets)
 }
 
 fn reads(of: &Expression) -> String {

@@ -17,9 +17,10 @@ use super::key::{KeyColumn, KeyValue, Range};
 use super::{describe, key_form, settings};
 use crate::adapters::mysql::columns::text;
 use crate::adapters::mysql::error::{Cause, ServerError};
+use crate::adapters::mysql::identity;
 use crate::adapters::mysql::position_read::{Role, executed, gtid_list, written_file};
 use crate::adapters::mysql::session::{Purpose, Session};
-use crate::adapters::mysql::switch::Server;
+use crate::adapters::mysql::switch::{OwnSessions, Server};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::position::{FilePosition, Position};
@@ -55,6 +56,8 @@ pub struct Common {
     pub answer: Duration,
     /// Whether values of rows are shown by their digests only.
     pub mask: bool,
+    /// Where sessions on blue are written down: a run must not take them for somebody's that writes.
+    pub own: OwnSessions,
 }
 
 impl Common {
@@ -69,8 +72,21 @@ impl Common {
             role: ROLE,
         };
         let mut session = Session::open(&server.target, &purpose, self.answer).await?;
+        if let Some(label) = &server.label {
+            identity::expect(&mut session, server, label, self.answer).await?;
+        }
+        if side == Side::Blue {
+            self.own.add([session.id()]);
+        }
         settings::apply(&mut session, &server.caps, self.reading, self.answer).await?;
         Ok(session)
+    }
+
+    /// How a table is compared.
+    pub(super) fn defined(&self, table: &TableName) -> Result<Arc<Defined>, Trouble> {
+        self.definitions
+            .get(table)
+            .ok_or_else(|| of_table(format!("{table} is not among the tables that can be compared")))
     }
 
     fn server(&self, side: Side) -> &Server {
@@ -104,13 +120,6 @@ impl PairLane {
         })
     }
 
-    fn defined(&self, table: &TableName) -> Result<Arc<Defined>, Trouble> {
-        self.common
-            .definitions
-            .get(table)
-            .ok_or_else(|| of_table(format!("{table} is not among the tables that can be compared")))
-    }
-
     async fn positions(&mut self) -> Result<Positions, ServerError> {
         let budget = self.common.answer;
         if self.kind == PositionKind::GtidList {
@@ -137,7 +146,7 @@ impl PairLane {
     }
 
     async fn digests(&mut self, table: &TableName, bounds: &Bounds) -> Result<BothRead, Trouble> {
-        let (defined, budget, form) = (self.defined(table)?, self.common.reading, self.common.form);
+        let (defined, budget, form) = (self.common.defined(table)?, self.common.reading, self.common.form);
         let of = &defined.expressions;
         let (on_blue, on_green) = on_both(of, |columns| range_of(columns, bounds))?;
         let class = Class::Written;
@@ -169,7 +178,7 @@ impl PairLane {
     }
 
     async fn one_by_one(&mut self, table: &TableName, bounds: &Bounds) -> Result<BothRows, Trouble> {
-        let (defined, budget) = (self.defined(table)?, self.common.reading);
+        let (defined, budget) = (self.common.defined(table)?, self.common.reading);
         let of = &defined.expressions;
         let (on_blue, on_green) = on_both(of, |columns| range_of(columns, bounds))?;
         let class = Class::Written;
@@ -199,7 +208,7 @@ impl PairLane {
     }
 
     async fn read_items(&mut self, table: &TableName, items: &[Arc<Item>]) -> Result<Vec<ItemRead>, Trouble> {
-        let defined = self.defined(table)?;
+        let defined = self.common.defined(table)?;
         let of = &defined.expressions;
         let budget = self.common.reading;
         let keys: Vec<&Key> = items
@@ -240,12 +249,7 @@ impl PairLane {
         values: &[Key],
     ) -> Result<bool, Trouble> {
         let of = &defined.expressions;
-        let Some((on_blue, on_green)) = defined.columns_for(columns) else {
-            return Err(of_table(format!(
-                "the columns {} of a foreign key cannot be asked for",
-                columns.join(", ")
-            )));
-        };
+        let (on_blue, on_green) = defined.columns_of_foreign_key(columns)?;
         let (blue_values, green_values) = (values_of(&on_blue, values)?, values_of(&on_green, values)?);
         let budget = self.common.reading;
         let (blue, green) = join(
@@ -278,7 +282,7 @@ impl PairLane {
         bounds: &Bounds,
         count: u64,
     ) -> Result<Option<Key>, Trouble> {
-        let defined = self.defined(table)?;
+        let defined = self.common.defined(table)?;
         // Cutting is only an order that both sides share; a range that is read as a whole needs none.
         if !defined.expressions.sorted_alike {
             return Ok(None);
@@ -355,7 +359,7 @@ impl Lane for PairLane {
         keys: &'a [Key],
     ) -> Asking<'a, Vec<(Key, Difference)>> {
         Box::pin(async move {
-            let defined = self.defined(table)?;
+            let defined = self.common.defined(table)?;
             let of = &defined.expressions;
             let (on_blue, on_green) = on_both(of, |columns| values_of(columns, keys))?;
             let budget = self.common.reading;
@@ -447,7 +451,7 @@ fn reading(read: Result<Digest, ServerError>) -> Result<Reading, Trouble> {
     })
 }
 
-fn rows(
+pub(super) fn rows(
     columns: &[KeyColumn],
     read: Result<Vec<(KeyValue, digest::RowHash)>, ServerError>,
 ) -> Result<Rows, Trouble> {
@@ -467,7 +471,7 @@ fn value_of(columns: &[KeyColumn], key: &Key) -> Result<KeyValue, Trouble> {
         .ok_or_else(|| of_table(format!("the key {key} is not of the form that the table has now")))
 }
 
-fn values_of<'a>(
+pub(super) fn values_of<'a>(
     columns: &[KeyColumn],
     keys: impl IntoIterator<Item = &'a Key>,
 ) -> Result<Vec<KeyValue>, Trouble> {
@@ -482,7 +486,7 @@ fn on_both<T>(
     Ok((each(&of.blue.key)?, each(&of.green.key)?))
 }
 
-fn range_of(columns: &[KeyColumn], bounds: &Bounds) -> Result<Range, Trouble> {
+pub(super) fn range_of(columns: &[KeyColumn], bounds: &Bounds) -> Result<Range, Trouble> {
     let bound = |key: &Option<Key>| key.as_ref().map(|key| value_of(columns, key)).transpose();
     Ok(Range {
         after: bound(&bounds.above)?,
@@ -490,7 +494,7 @@ fn range_of(columns: &[KeyColumn], bounds: &Bounds) -> Result<Range, Trouble> {
     })
 }
 
-fn of_table(why: String) -> Trouble {
+pub(super) fn of_table(why: String) -> Trouble {
     Trouble {
         kind: TroubleKind::Table,
         why,

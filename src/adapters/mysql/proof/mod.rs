@@ -9,6 +9,7 @@ pub mod defined;
 mod describe;
 pub mod digest;
 pub mod expression;
+pub mod fence;
 pub mod key;
 pub mod key_form;
 pub mod kind;

@@ -32,6 +32,11 @@ use crate::domain::guardrails::{Facet, Known, Scope};
 pub(in crate::adapters::mysql) const NOT_COMPARED: &str = "('mysql', 'information_schema', 'performance_schema', 'sys', 'ndbinfo', \
                             'mysql_innodb_cluster_metadata', 'bleen')";
 
+/// Whether the two sides of a schema are compared.
+pub(in crate::adapters::mysql) fn is_compared(schema: &str) -> bool {
+    !NOT_COMPARED.contains(&format!("'{}'", schema.to_ascii_lowercase()))
+}
+
 /// `INNODB_TRX` is refreshed only if nobody read it for 100 ms: reading it faster shows what is long gone.
 const TRANSACTIONS_APART: Duration = Duration::from_millis(110);
 

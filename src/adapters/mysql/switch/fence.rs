@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join;
 use mysql_async::Row;
 
 use super::sessions::end_on_blue;
 use super::stands::{self, Stands};
-use super::{Inner, done, guard, hold, looks, lost, quiet, refused, seal};
+use super::{Inner, done, green_wrote, guard, hold, looks, lost, quiet, refused, seal};
 use crate::adapters::mysql::binlog_read;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::gate::Verdict;
@@ -280,11 +281,25 @@ pub(super) async fn events_since(
     Ok(events)
 }
 
-/// The gate queries that are run at the fence, on both sides, each with what is left of the deadline.
+/// What is compared at the fence, on both sides, each with what is left of the deadline: the playbook's queries, the rows
+/// that were touched since they were proved, and whether green has executed anything of its own.
 pub(super) async fn reprove(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
+    let (queries, rows) = join(queries_agree(inner, terms), rows_agree(inner, terms)).await;
+    let (queries, rows) = (queries?, rows?);
+    match queries.or(rows) {
+        Some(why) => refused(WhyKind::ProofFailed, why),
+        None => done(),
+    }
+}
+
+/// The gate queries that are run at the fence. In words what is wrong.
+async fn queries_agree(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
+    if inner.settings.fence_queries.is_empty() {
+        return Ok(None);
+    }
     let mut slot = inner.sessions.fence_gate.lock().await;
     let Some(gate) = slot.as_mut() else {
-        return refused(WhyKind::ProofFailed, "the sessions of the gate queries are gone");
+        return Ok(Some("the sessions of the gate queries are gone".to_owned()));
     };
     for at in 0..gate.queries().len() {
         let left = terms
@@ -296,10 +311,35 @@ pub(super) async fn reprove(inner: &Inner, terms: Terms) -> Result<Answer, Serve
             Verdict::Failed(side, what) => format!("on {side}: {what}"),
         };
         let name = gate.queries().get(at).map_or("", |query| query.name.as_str());
-        return refused(
-            WhyKind::ProofFailed,
-            format!("gate query `{name}` at the fence: {what}"),
-        );
+        return Ok(Some(format!("gate query `{name}` at the fence: {what}")));
     }
-    done()
+    Ok(None)
+}
+
+/// The rows that were touched since they were proved. In words what is wrong.
+async fn rows_agree(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
+    if inner.settings.proof.is_none() {
+        return Ok(None);
+    }
+    let mut slot = inner.sessions.fence_proof.lock().await;
+    let (Some(reader), Some(fence)) = (slot.as_mut(), inner.fence_file()) else {
+        return Ok(Some("the sessions that compare rows are gone".to_owned()));
+    };
+    let deadline = terms.deadline.unwrap_or_else(|| Instant::now() + terms.budget);
+    let (compared, own) = join(
+        reader.compare(&fence, deadline),
+        green_wrote::since_the_run(inner, terms),
+    )
+    .await;
+    if let Some(own) = own? {
+        return Ok(Some(format!(
+            "green has executed transactions that blue has not: {own}"
+        )));
+    }
+    Ok(match compared {
+        Err(why) => Some(format!("the data proof at the fence: {why}")),
+        Ok(compared) => compared
+            .in_words()
+            .map(|what| format!("at the fence both sides differ: {what}")),
+    })
 }

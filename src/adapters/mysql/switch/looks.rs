@@ -60,6 +60,13 @@ pub(super) async fn approach(inner: &Inner, terms: Terms) -> Result<Option<Answe
             Ok(()) => {}
         }
     }
+    // On MySQL the lock waits for every statement that reads a table.
+    if let Some(reader) = inner.sessions.fence_proof.lock().await.as_ref()
+        && !reader.rest(terms.budget).await
+    {
+        let seen = "a comparison of rows does not end, and the hold would wait for it".to_owned();
+        return Ok(Some(Answer::Refused(WhyKind::Refused, seen)));
+    }
     fence::caught_up_instant(inner, terms).await
 }
 

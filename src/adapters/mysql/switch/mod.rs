@@ -33,6 +33,7 @@ use mysql_async::Row;
 use tokio::sync::watch as signal;
 
 use super::error::{Cause, ServerError};
+use super::proof::fence::FenceProof;
 use super::session::Target;
 use super::survey::privileged;
 use crate::domain::capabilities::{Capabilities, PositionKind};
@@ -103,6 +104,8 @@ pub struct Settings {
     pub own_sessions: OwnSessions,
     /// What makes a relaxed green durable again once it has caught up under the hold; empty if it is not relaxed.
     pub durable_again: Vec<String>,
+    /// The data proof that runs beside it; `None` if the playbook asks for none.
+    pub proof: Option<FenceProof>,
     /// How the guardrails are asked once green serves; `None` for not at all.
     pub after: Option<AskAfter>,
 }
@@ -138,6 +141,12 @@ impl Settings {
             blue: self.blue.target.address.to_string(),
             green: self.green.target.address.to_string(),
         }
+    }
+
+    /// Whether anything is compared at the fence.
+    #[must_use]
+    pub fn reproves(&self) -> bool {
+        !self.fence_queries.is_empty() || self.proof.is_some()
     }
 
     /// How positions of this pair are written.

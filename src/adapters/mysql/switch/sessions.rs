@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{Facts, Inner, OpenError, Server, Settings};
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::gate::{self, Gate};
+use crate::adapters::mysql::proof::fence::FenceReader;
 use crate::adapters::mysql::session::{Purpose, Session};
 use crate::adapters::mysql::{identity, own_schema, quote, sql};
 use crate::domain::ids::{RunId, Side};
@@ -84,6 +85,8 @@ pub(super) struct Sessions {
     pub watch_green: Mutex<Option<Session>>,
     /// Runs the gate queries at the fence.
     pub fence_gate: Mutex<Option<Gate>>,
+    /// Compares rows at the fence.
+    pub fence_proof: Mutex<Option<FenceReader>>,
     pub hold_id: u64,
     pub promote_id: u64,
 }
@@ -139,8 +142,13 @@ impl Sessions {
             let (on_blue, on_green) = ((&blue.target, &blue.caps), (&green.target, &green.caps));
             Some(gate::open(on_blue, on_green, Some(run), queries).await?)
         };
+        let fence_proof = match &settings.proof {
+            Some(proof) => Some(FenceReader::open(proof).await?),
+            None => None,
+        };
         Ok(Self {
             fence_gate: Mutex::new(fence_gate),
+            fence_proof: Mutex::new(fence_proof),
             hold_id: hold.id(),
             promote_id: promote.id(),
             blue: SideSessions {
@@ -170,6 +178,7 @@ impl Sessions {
         let green_control = control(&settings.green, &settings.run, Some(facts), budget).await?;
         Ok(Self {
             fence_gate: Mutex::new(None),
+            fence_proof: Mutex::new(None),
             hold_id: facts.hold_session,
             promote_id: facts.promote_session,
             blue: SideSessions {
@@ -212,6 +221,9 @@ impl Sessions {
         for other in others {
             numbers.extend(other.lock().await.as_ref().map(Session::id));
         }
+        let fence_proof = self.fence_proof.lock().await;
+        numbers.extend(fence_proof.as_ref().map(|reader| reader.session(side)));
+        drop(fence_proof);
         if let Some(gate) = self.fence_gate.lock().await.as_ref() {
             numbers.extend(
                 gate.sessions()

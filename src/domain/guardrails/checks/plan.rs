@@ -34,6 +34,70 @@ pub fn query_proof(survey: &Survey) -> Vec<Finding> {
     found.done()
 }
 
+/// Every row is proved equal, and comparing what was touched since fits into the deadline.
+pub fn data_proof(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::DATA_PROOF, survey.scope);
+    let Some(fact) = found.need(None, &survey.plan.data_proof, "wait: it goes on by itself") else {
+        return found.done();
+    };
+    let Some(fact) = fact else {
+        found.ok(
+            None,
+            "the playbook asks for no comparison of rows (`validate.data`)",
+        );
+        return found.done();
+    };
+    if let Some(differs) = &fact.differs {
+        found.stop(
+            None,
+            differs.clone(),
+            "every row equal on both sides",
+            "`bleen validate` names each row, column and both values; with `--repair-sql FILE` it writes the statements \
+             that make green equal",
+        );
+    }
+    for (table, why) in &fact.not_provable {
+        found.stop(
+            None,
+            format!("{table} cannot be proved: {why}"),
+            "every table proved",
+            "mend that, or name the table under `validate.data.accept_unproven`",
+        );
+    }
+    let deadline = survey.limits.deadline;
+    if fact.fence >= deadline {
+        // No stop: it usually becomes less by itself, and is waited for.
+        found.not_known(
+            None,
+            format!(
+                "comparing the {} rows touched since they were proved would take {} at the fence, and the deadline is {}",
+                fact.open_rows,
+                written(fact.fence),
+                written(deadline)
+            ),
+            "raise `switch.deadline`, or wait for less load on blue",
+        );
+    }
+    if found.is_clean() {
+        let accepted: Vec<&String> = fact.accepted.iter().collect();
+        let but = if accepted.is_empty() {
+            String::new()
+        } else {
+            format!("; accepted unproved: {}", sample(&accepted))
+        };
+        found.ok(
+            None,
+            format!(
+                "every row proved equal in {} ranges; {} touched since, to compare at the fence in about {}{but}",
+                fact.ranges,
+                fact.open_rows,
+                written(fact.fence)
+            ),
+        );
+    }
+    found.done()
+}
+
 /// Nobody else works on this pair.
 pub fn run_lock(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::RUN_LOCK, survey.scope);
@@ -73,14 +137,6 @@ pub fn deadline(survey: &Survey) -> Vec<Finding> {
         found.stop(
             None,
             format!("the last drill paused for {}", written(pause)),
-            format!("under the deadline of {}", written(deadline)),
-            remedy,
-        );
-    }
-    if let Some(estimate) = survey.plan.reprove.filter(|p| *p >= deadline) {
-        found.stop(
-            None,
-            format!("re-proving at the fence would take {}", written(estimate)),
             format!("under the deadline of {}", written(deadline)),
             remedy,
         );

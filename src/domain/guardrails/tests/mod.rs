@@ -295,6 +295,7 @@ pub(super) fn healthy(family: Family, scope: Scope) -> Survey {
             }),
             gate_queries: Known::Known(vec![("orders".into(), None)]),
             run_lock: Known::Known(None),
+            data_proof: Known::Known(None),
             events_on_blue: Some(BTreeSet::from(["shop.tick".to_owned()])),
             starts_read_only: (Known::Known(true), Known::Known(scope != Scope::After)),
             // One that cannot persist would have to be told of its option file.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::domain::guardrails::ProofFact;
 use crate::domain::guardrails::facts::ReplicaFact;
 use crate::domain::machine::HoldKind;
 use Family::{MariaDb, MySql};
@@ -228,8 +229,39 @@ pub(super) fn cases() -> Vec<Case> {
                 clock.sysdate_moves = false;
             }
         }),
-        stop(MySql, Hold, Id::DEADLINE, "re-proving", |s| {
-            s.plan.reprove = Some(Duration::from_secs(10))
+        Case {
+            severity: Severity::NotKnown,
+            ..stop(MySql, Hold, Id::DATA_PROOF, "would take 10s", |s| {
+                s.plan.data_proof = Known::Known(Some(ProofFact {
+                    fence: Duration::from_secs(10),
+                    ..ProofFact::default()
+                }));
+            })
+        },
+        stop(
+            MySql,
+            Hold,
+            Id::DATA_PROOF,
+            "shop.audit cannot be proved: no key",
+            |s| {
+                s.plan.data_proof = Known::Known(Some(ProofFact {
+                    not_provable: vec![("shop.audit".into(), "no key".into())],
+                    ..ProofFact::default()
+                }));
+            },
+        ),
+        stop(MySql, Hold, Id::DATA_PROOF, "2 rows differ", |s| {
+            s.plan.data_proof = Known::Known(Some(ProofFact {
+                differs: Some("2 rows differ".into()),
+                ..ProofFact::default()
+            }));
+        }),
+        fine(MySql, Hold, Id::DATA_PROOF, |s| {
+            s.plan.data_proof = Known::Known(Some(ProofFact {
+                ranges: 3,
+                fence: Duration::from_millis(2),
+                ..ProofFact::default()
+            }));
         }),
         fine(MySql, Hold, Id::DEADLINE, |s| {
             s.plan.last_drill = Some(Duration::from_millis(9))
