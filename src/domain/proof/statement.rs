@@ -27,6 +27,10 @@ pub struct Touched {
     pub reach: Reach,
     /// The tables that its new foreign keys point at.
     pub refers_to: Vec<TableName>,
+    /// Tables that have another name afterwards, by both names. Foreign keys go along.
+    pub renamed: Vec<TableName>,
+    /// It makes a trigger: what changes rows of one table may then change those of others.
+    pub makes_trigger: bool,
 }
 
 /// Reads a statement that runs in the schema `default`, which is empty where none is chosen.
@@ -38,20 +42,24 @@ pub fn touched(statement: &str, default: &str) -> Touched {
         default,
     };
     let reach = words.reach();
+    let mut touched = Touched {
+        reach,
+        refers_to: Vec::new(),
+        renamed: Vec::new(),
+        makes_trigger: words.makes_trigger(),
+    };
     // The body of a procedure, or a privilege, may say `REFERENCES` too.
-    if !matches!(reach, Reach::Tables(_)) {
-        return Touched {
-            reach,
-            refers_to: Vec::new(),
-        };
+    let Reach::Tables(tables) = &touched.reach else {
+        return touched;
+    };
+    if tables.len() > 1 && (words.is(0, "RENAME") || words.is(0, "ALTER")) {
+        touched.renamed.clone_from(tables);
     }
     match words.refers_to() {
-        Some(refers_to) => Touched { reach, refers_to },
-        None => Touched {
-            reach: Reach::Everything,
-            refers_to: Vec::new(),
-        },
+        Some(refers_to) => touched.refers_to = refers_to,
+        None => touched.reach = Reach::Everything,
     }
+    touched
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -321,8 +329,9 @@ impl Words<'_> {
         }
     }
 
-    fn create(&self) -> Reach {
-        // What may stand in front of the kind of object.
+    /// Where the kind of object stands that is created.
+    fn kind_created(&self) -> Option<usize> {
+        // What may stand in front of it.
         let end = self
             .tokens
             .iter()
@@ -330,7 +339,15 @@ impl Words<'_> {
             .count();
         let kinds = ["TABLE", "INDEX", "SEQUENCE", "DATABASE", "SCHEMA"];
         let is_kind = |token: &Token| token.one_of(&kinds) || token.one_of(WITHOUT_ROWS);
-        let Some(at) = self.tokens[..end].iter().position(is_kind) else {
+        self.tokens[..end].iter().position(is_kind)
+    }
+
+    fn makes_trigger(&self) -> bool {
+        self.is(0, "CREATE") && self.kind_created().is_some_and(|at| self.is(at, "TRIGGER"))
+    }
+
+    fn create(&self) -> Reach {
+        let Some(at) = self.kind_created() else {
             return Reach::Everything;
         };
         let kind = &self.tokens[at];
@@ -341,8 +358,21 @@ impl Words<'_> {
         if kind.is("INDEX") {
             return self.on_table(at);
         }
+        // MariaDB's `OR REPLACE` drops the one that was there.
+        let replaces = self.tokens[..at].iter().any(|token| token.is("REPLACE"));
+        if kind.one_of(&["DATABASE", "SCHEMA"]) && replaces {
+            return self.schema(at + 1);
+        }
         // The body of a procedure may hold anything; it is not run.
         Reach::Nothing
+    }
+
+    /// The schema that is named here.
+    fn schema(&self, at: usize) -> Reach {
+        match self.tokens.get(at).and_then(Token::name) {
+            Some(name) => self.whole(Reach::Schema(name.to_owned())),
+            None => Reach::Everything,
+        }
     }
 
     /// `… ON table`
@@ -358,11 +388,7 @@ impl Words<'_> {
             Some(kind) if kind.one_of(&["TABLE", "TABLES", "SEQUENCE"]) => self.list(at + 1),
             Some(kind) if kind.is("INDEX") => self.on_table(at),
             Some(kind) if kind.one_of(&["DATABASE", "SCHEMA"]) => {
-                let at = self.after(at + 1, &["IF", "EXISTS"]);
-                match self.tokens.get(at).and_then(Token::name) {
-                    Some(name) => self.whole(Reach::Schema(name.to_owned())),
-                    None => Reach::Everything,
-                }
+                self.schema(self.after(at + 1, &["IF", "EXISTS"]))
             }
             Some(kind) if kind.one_of(WITHOUT_ROWS) || kind.one_of(&["PREPARE"]) => {
                 self.whole(Reach::Nothing)
@@ -580,6 +606,8 @@ mod tests {
         assert_eq!(touched("DROP TABLE a", "").reach, Reach::Everything);
         assert_eq!(touched("DROP TABLE x.a", "").reach, names(&["x.a"]));
         assert_eq!(reach("DROP DATABASE IF EXISTS `y`"), Reach::Schema("y".into()));
+        assert_eq!(reach("CREATE OR REPLACE DATABASE y"), Reach::Schema("y".into()));
+        assert_eq!(reach("create or replace schema `y`"), Reach::Schema("y".into()));
     }
 
     #[test]
@@ -597,6 +625,24 @@ mod tests {
                 "{statement}"
             );
         }
+    }
+
+    #[test]
+    fn other_names_and_new_triggers_are_told() {
+        let renamed = |statement: &str| touched(statement, "shop").renamed.len();
+        assert_eq!(renamed("RENAME TABLE a TO b, c TO d"), 4);
+        assert_eq!(renamed("ALTER TABLE a RENAME b"), 2);
+        assert_eq!(renamed("ALTER TABLE a ADD b INT"), 0);
+        assert_eq!(renamed("DROP TABLE a, b"), 0);
+        let makes_trigger = |statement: &str| touched(statement, "shop").makes_trigger;
+        assert!(makes_trigger(
+            "CREATE DEFINER=`root`@`%` TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @a = 1"
+        ));
+        assert!(makes_trigger(
+            "create or replace trigger x after update on t for each row set @a = 1"
+        ));
+        assert!(!makes_trigger("DROP TRIGGER x"));
+        assert!(!makes_trigger("CREATE PROCEDURE p() SELECT 1"));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 
 use super::changes::{Caps, Changes};
 use super::event::{Event, kind};
 use super::inflate::inflate;
-use super::names::{self, Numbered, Xid};
+use super::names::{self, Numbered, Query, Xid};
 use super::place::Place;
 use super::rows::{self, Act, Changed, FOREIGN_KEYS_WRITTEN, Head, NO_FOREIGN_KEY_CHECKS, Pair};
 use super::shape::{Shape, Shapes};
@@ -311,13 +311,24 @@ impl Assembly {
             (Some("SAVEPOINT"), _)
             | (Some("RELEASE"), Some("SAVEPOINT"))
             | (Some("ROLLBACK"), Some("TO")) => {}
-            _ => self.statement(text, &query.schema),
+            _ => self.statement(&query, text),
         }
         Ok(())
     }
 
-    fn statement(&mut self, text: &str, schema: &str) {
-        let mut found = touched(text, schema);
+    fn statement(&mut self, query: &Query<'_>, text: &str) {
+        let mut found = touched(text, &query.schema);
+        let is_ascii = |name: &TableName| name.schema.is_ascii() && name.table.is_ascii();
+        let told = match &found.reach {
+            Reach::Tables(tables) => tables.iter().chain(&found.refers_to).all(is_ascii),
+            Reach::RowsOf(table) => is_ascii(table),
+            Reach::Schema(schema) => schema.is_ascii(),
+            Reach::Nothing | Reach::Everything => true,
+        };
+        // Which letters are one in lower case is the server's own business.
+        if !query.is_plain() || self.case == Case::Lower && !told {
+            found.reach = Reach::Everything;
+        }
         let name = |name: &mut TableName, case: Case| {
             if case == Case::Lower {
                 name.schema = name.schema.to_lowercase();
@@ -330,7 +341,11 @@ impl Assembly {
             Reach::Schema(schema) if self.case == Case::Lower => *schema = schema.to_lowercase(),
             _ => {}
         }
-        found.refers_to.iter_mut().for_each(|one| name(one, self.case));
+        let others = found.refers_to.iter_mut().chain(&mut found.renamed);
+        others.for_each(|one| name(one, self.case));
+        if found.renamed.iter().any(|one| self.may_be_referred_to(one)) {
+            found.refers_to.append(&mut found.renamed);
+        }
         self.stale.statement(&found, self.place.at());
         for table in found.refers_to {
             self.add(Change::Table(table));
@@ -340,7 +355,11 @@ impl Assembly {
             Reach::Tables(tables) => tables.into_iter().for_each(|one| self.add(Change::Table(one))),
             Reach::RowsOf(table) => {
                 let shape = self.shape(&table);
-                let alone = shape.is_some_and(|shape| shape.stands_alone() && !self.stale.is(&shape));
+                let alone = shape.is_some_and(|shape| {
+                    shape.stands_alone()
+                        && !self.stale.is(&shape)
+                        && !self.stale.may_have_more_triggers(&shape)
+                });
                 self.add(if alone {
                     Change::Table(table)
                 } else {
@@ -355,13 +374,43 @@ impl Assembly {
         }
     }
 
-    fn shape(&self, name: &TableName) -> Option<Arc<Shape>> {
-        let shapes = match self.shapes.read() {
+    fn known(&self) -> RwLockReadGuard<'_, BTreeMap<TableName, Arc<Shape>>> {
+        match self.shapes.read() {
             Ok(shapes) => shapes,
             // Whoever panicked while it filled in shapes left whole ones: they are put in one at a time.
             Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    fn shape(&self, name: &TableName) -> Option<Arc<Shape>> {
+        self.known().get(name).map(Arc::clone)
+    }
+
+    fn may_be_referred_to(&self, name: &TableName) -> bool {
+        self.stale.referred_to(name).is_some()
+            || self.shape(name).is_some_and(|shape| !shape.references.is_empty())
+    }
+
+    /// What foreign keys may have changed that point at a table without a shape.
+    fn owed_by_stranger(&mut self, name: &TableName, act: Act) {
+        let Some(since) = self.stale.referred_to(name) else {
+            return;
         };
-        shapes.get(name).map(Arc::clone)
+        // Every shape comes with all foreign keys of its time.
+        let all = self
+            .known()
+            .values()
+            .find(|shape| shape.read_after.has_reached(since))
+            .map(|shape| Arc::clone(&shape.all));
+        let Some(all) = all else {
+            self.add(Change::Everything);
+            return;
+        };
+        for key in all.iter().filter(|key| key.parent == *name) {
+            for change in owed(key, act, Pair::Unknown, &all) {
+                self.add(change);
+            }
+        }
     }
 
     fn table_map(&mut self, body: &[u8]) {
@@ -407,8 +456,8 @@ impl Assembly {
         // What foreign keys change is in the binlog, or they were off.
         let owes = of.act != Act::Insert && head.flags & (NO_FOREIGN_KEY_CHECKS | FOREIGN_KEYS_WRITTEN) == 0;
         let Some(shape) = self.shape(&name) else {
-            if owes && self.stale.is_referred_to(&name) {
-                self.add(Change::Everything);
+            if owes {
+                self.owed_by_stranger(&name, of.act);
             }
             self.add(Change::Table(name));
             return;

@@ -14,13 +14,14 @@
 //! rows       row events
 //! value      single values, as they stand in a key
 //! changes    what a transaction changed, bounded
+//! written    what blue says of its own binlog, against what has come
 //! bytes      reading bytes
 //! ```
 //!
 //! The driver splits the stream into events and keeps the connection; what is in an event is read here: only the columns
 //! of keys, never beyond an event's end, and an error is never a skip.
 //!
-//! No command uses it yet: `tests/binlog_reader.rs` does, on real servers.
+//! No command uses it yet: `tests/binlog_reader` does, on real servers.
 
 mod assembly;
 mod bytes;
@@ -33,6 +34,9 @@ mod place;
 pub mod reader;
 mod rows;
 pub mod shape;
+#[cfg(test)]
+mod spoilt;
 mod stale;
 mod table_map;
 mod value;
+mod written;

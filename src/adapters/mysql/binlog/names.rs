@@ -54,6 +54,64 @@ pub(super) struct Query<'a> {
     pub schema: String,
     /// Its bytes, in the character set of its session.
     pub text: &'a [u8],
+    /// The SQL mode of its session.
+    mode: Option<u64>,
+    /// The number of its session's character set.
+    charset: Option<u64>,
+}
+
+impl Query<'_> {
+    /// Whether the names in it can be told as they are in other statements: by a reader of UTF-8 that takes a backslash
+    /// for what it is in most sessions.
+    pub(super) fn is_plain(&self) -> bool {
+        const ANSI_QUOTES: u64 = 1 << 2;
+        const NO_BACKSLASH_ESCAPES: u64 = 1 << 20;
+        let is_utf8 = self.text.is_ascii()
+            || self.charset.is_some_and(is_utf8) && std::str::from_utf8(self.text).is_ok();
+        let other_mode = self
+            .mode
+            .is_none_or(|mode| mode & (ANSI_QUOTES | NO_BACKSLASH_ESCAPES) != 0);
+        is_utf8 && !(other_mode && self.text.contains(&b'\\'))
+    }
+}
+
+/// Whether it is the number of a collation of utf8mb3 or utf8mb4, in either family.
+const fn is_utf8(collation: u64) -> bool {
+    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=215 | 223..=247 | 255..=323 | 2048..=2559)
+}
+
+/// The SQL mode and the character set among what an event says of its session; the rest is skipped, up to what is not
+/// known.
+fn session(said: &[u8]) -> (Option<u64>, Option<u64>) {
+    const FLAGS: u8 = 0;
+    const MODE: u8 = 1;
+    const CATALOG: u8 = 2;
+    const AUTO_INCREMENT: u8 = 3;
+    const CHARSETS: u8 = 4;
+    const TIME_ZONE: u8 = 5;
+    const CATALOG_BARE: u8 = 6;
+    let (mut mode, mut charset) = (None, None);
+    let mut bytes = Bytes(said);
+    let mut skip = || -> Option<()> {
+        loop {
+            match bytes.byte()? {
+                FLAGS | AUTO_INCREMENT => _ = bytes.take(4)?,
+                MODE => mode = Some(bytes.low_first(8)?),
+                CATALOG => _ = bytes.name()?,
+                CHARSETS => {
+                    charset = Some(bytes.low_first(2)?);
+                    bytes.take(4)?;
+                }
+                TIME_ZONE | CATALOG_BARE => {
+                    let length = usize::from(bytes.byte()?);
+                    bytes.take(length)?;
+                }
+                _ => return None,
+            }
+        }
+    };
+    _ = skip();
+    (mode, charset)
 }
 
 /// Reads a statement's event.
@@ -65,11 +123,13 @@ pub(super) fn query(event: &[u8]) -> Option<Query<'_>> {
     // What error it ended with.
     bytes.take(2)?;
     let status = usize::try_from(bytes.low_first(2)?).ok()?;
-    bytes.take(status)?;
+    let (mode, charset) = session(bytes.take(status)?);
     let schema = String::from_utf8_lossy(bytes.take(schema)?).into_owned();
     (bytes.byte()? == 0).then_some(Query {
         schema,
         text: bytes.0,
+        mode,
+        charset,
     })
 }
 
@@ -167,6 +227,34 @@ mod tests {
         let read = query(event).unwrap();
         assert_eq!((read.schema.as_str(), read.text), ("shop", &b"DROP TABLE a"[..]));
         assert_eq!(query(&event[..16]), None);
+    }
+
+    #[test]
+    fn names_are_told_where_their_letters_are_known() {
+        let plain = |mode: u64, charset: u16, text: &[u8]| {
+            let mut said = vec![0, 0, 0, 0, 0, 1];
+            said.extend(mode.to_le_bytes());
+            said.extend(b"\x06\x03std\x04");
+            said.extend(charset.to_le_bytes());
+            said.extend([0; 4]);
+            let mut event = vec![0; 11];
+            event.extend(u16::try_from(said.len()).unwrap().to_le_bytes());
+            event.extend(said);
+            event.push(0);
+            event.extend(text);
+            query(&event).unwrap().is_plain()
+        };
+        let of_latin1 = b"DROP TABLE gr\xf6\xdfe";
+        assert!(plain(0, 255, "DROP TABLE größe".as_bytes()));
+        assert!(plain(0, 2304, "DROP TABLE größe".as_bytes()));
+        assert!(!plain(0, 255, of_latin1));
+        assert!(!plain(0, 8, of_latin1));
+        // The bytes of a letter of another character set may be those of one of UTF-8.
+        assert!(!plain(0, 8, "DROP TABLE größe".as_bytes()));
+        assert!(plain(0, 8, b"DROP TABLE a COMMENT '\\'"));
+        assert!(!plain(1 << 20, 8, b"DROP TABLE a COMMENT '\\'"));
+        assert!(!plain(1 << 2, 8, b"DROP TABLE \"a\\\""));
+        assert!(plain(1 << 2, 8, b"DROP TABLE \"a\""));
     }
 
     proptest! {

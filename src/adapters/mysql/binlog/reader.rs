@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, StreamExt};
 use mysql_async::binlog::events::GtidEvent;
@@ -18,6 +19,7 @@ use super::changes::Caps;
 use super::event::{Event, kind};
 use super::names::uuid;
 use super::shape::Shapes;
+use super::written::Written;
 use crate::adapters::mysql::binlog_read::{FIRST_OFFSET, files};
 use crate::adapters::mysql::capabilities::variables;
 use crate::adapters::mysql::columns;
@@ -26,6 +28,7 @@ use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::session::{Purpose, Session, Target, connect, statement_cause};
 use crate::adapters::mysql::switch::OwnSessions;
 use crate::domain::capabilities::{Capabilities, PositionKind};
+use crate::domain::guardrails::facts::READER_HOST;
 use crate::domain::ids::RunId;
 use crate::domain::position::{FilePosition, Position};
 use crate::domain::proof::stream::Brought;
@@ -57,6 +60,8 @@ pub struct Settings {
     pub silence: Duration,
     /// Server numbers that are taken, apart from those that blue knows: green's.
     pub taken_ids: Vec<u32>,
+    /// How often blue is asked how far its binlog goes.
+    pub look: Duration,
     /// How long blue may take for each answer before the stream begins.
     pub budget: Duration,
     /// Where its session is written down: a run must not take it for somebody's that writes.
@@ -85,6 +90,7 @@ impl Settings {
             heartbeat: Duration::from_millis(500),
             silence: Duration::from_secs(30),
             taken_ids: Vec::new(),
+            look: Duration::from_secs(1),
             budget,
             own: OwnSessions::default(),
         }
@@ -140,7 +146,6 @@ impl Reader {
         let mut taken: BTreeSet<u32> = settings.taken_ids.iter().copied().collect();
         taken.extend(blue.get("server_id").and_then(|id| id.parse::<u32>().ok()));
         taken.extend(replicas(&mut session, &settings).await?);
-        session.close(settings.budget).await;
 
         let mut from = start.place.clone();
         // A place beyond 32 bits cannot be asked for.
@@ -151,8 +156,7 @@ impl Reader {
         let shapes = settings.shapes.clone();
         let assembly = Assembly::new(from, start.place.clone(), case, shapes, settings.caps);
         let (sender, receiver) = mpsc::channel(settings.queue.max(1));
-        let server = settings.target.address.to_string();
-        let task = tokio::spawn(read(stream, assembly, settings.silence, server, sender));
+        let task = tokio::spawn(read(stream, assembly, session, settings, sender));
         Ok((Self { task }, start, receiver))
     }
 }
@@ -222,7 +226,9 @@ async fn still_there(session: &mut Session, settings: &Settings, start: &Start) 
 async fn replicas(session: &mut Session, settings: &Settings) -> Result<Vec<u32>, ServerError> {
     let sql = match settings.capabilities.family() {
         Family::MySql if settings.capabilities.version.is_mysql_from((8, 0, 22)) => "SHOW REPLICAS",
-        _ => "SHOW SLAVE HOSTS",
+        // It sends a row with a field too few for a replica without a uuid, at which the driver gives the session up.
+        Family::MySql => return Ok(Vec::new()),
+        Family::MariaDb => "SHOW SLAVE HOSTS",
     };
     let rows: Vec<Row> = match session.rows("list blue's replicas", sql, settings.budget).await {
         Ok(rows) => rows,
@@ -270,14 +276,14 @@ async fn stream(
     let period = settings.heartbeat.as_nanos();
     let set = format!(
         "SET @master_heartbeat_period = {period}, @source_heartbeat_period = {period}, @mariadb_slave_capability = 4, \
-         net_write_timeout = {WRITE_SECONDS}"
+         @slave_uuid = UUID(), @replica_uuid = @slave_uuid, net_write_timeout = {WRITE_SECONDS}"
     );
     let begin = async {
         conn.query_drop(set).await?;
         let request = BinlogStreamRequest::new(id)
             .with_filename(from.file.as_bytes())
             .with_pos(from.offset)
-            .with_hostname(b"bleen");
+            .with_hostname(READER_HOST.as_bytes());
         conn.get_binlog_stream(request).await
     };
     match timeout(settings.budget, begin).await {
@@ -287,17 +293,30 @@ async fn stream(
     }
 }
 
+/// Asks, after a while, how far blue's binlog goes; the stream stands at `then`.
+async fn look(
+    mut session: Session,
+    settings: &Settings,
+    then: FilePosition,
+) -> (Session, FilePosition, Result<FilePosition, ServerError>) {
+    tokio::time::sleep(settings.look).await;
+    // Whoever reads on is in no hurry.
+    let budget = settings.budget.max(settings.silence);
+    let place = position_read::written_file(&mut session, &settings.capabilities, budget).await;
+    (session, then, place)
+}
+
 /// Reads until the end, and says why it is one.
 async fn read(
     stream: BinlogStream,
-    assembly: Assembly,
-    silence: Duration,
-    server: String,
+    mut assembly: Assembly,
+    session: Session,
+    settings: Settings,
     sender: mpsc::Sender<Brought>,
 ) {
-    let mut assembly = assembly;
+    let server = &settings.target.address;
     // The driver panics at some bytes that no server should send.
-    let work = AssertUnwindSafe(events(stream, &mut assembly, silence, &sender)).catch_unwind();
+    let work = AssertUnwindSafe(events(stream, &mut assembly, session, &settings, &sender)).catch_unwind();
     let why = match work.await {
         Ok(Some(why)) => why,
         Ok(None) => return,
@@ -316,13 +335,31 @@ async fn read(
 async fn events(
     mut stream: BinlogStream,
     assembly: &mut Assembly,
-    silence: Duration,
+    session: Session,
+    settings: &Settings,
     sender: &mpsc::Sender<Brought>,
 ) -> Option<String> {
+    let silence = settings.silence;
+    let mut written = Written::default();
+    let mut looking = pin!(look(session, settings, assembly.at().0.clone()));
     loop {
         let next = tokio::select! {
             next = timeout(silence, stream.next()) => next,
             () = sender.closed() => return None,
+            (session, then, place) = &mut looking => {
+                let (clock, now) = (Instant::now(), assembly.at().0);
+                let said = place
+                    .map_err(|error| error.to_string())
+                    .and_then(|place| written.said(place, &then, now, clock));
+                if let Err(why) = said {
+                    return Some(why);
+                }
+                if let Some(why) = written.overdue(silence, clock) {
+                    return Some(why);
+                }
+                looking.set(look(session, settings, now.clone()));
+                continue;
+            }
         };
         let event = match next {
             Err(_) => {
@@ -335,6 +372,7 @@ async fn events(
             Ok(Some(Err(error))) => return Some(explain(&error)),
             Ok(Some(Ok(event))) => event,
         };
+        let stood = assembly.at().0.clone();
         let header = event.header();
         let tagged = (header.event_type_raw() == kind::GTID_TAGGED)
             .then(|| event.read_event::<GtidEvent>().ok())
@@ -353,6 +391,10 @@ async fn events(
             tagged,
         };
         let result = assembly.event(&event);
+        // An event that goes nowhere, such as a heartbeat, is no sign that what was written will come.
+        if *assembly.at().0 != stood {
+            written.moved(assembly.at().0, Instant::now());
+        }
         for brought in assembly.take() {
             if sender.send(brought).await.is_err() {
                 return None;

@@ -43,8 +43,9 @@ pub(super) struct Head<'a> {
 pub(super) const LAST_OF_STATEMENT: u16 = 1;
 /// `foreign_key_checks` was off: no foreign key changed anything.
 pub(super) const NO_FOREIGN_KEY_CHECKS: u16 = 2;
-/// The server carries out foreign keys by statements of its own, and writes what they change: MySQL 9.6 and later.
-pub(super) const FOREIGN_KEYS_WRITTEN: u16 = 0x20;
+/// The server carries out foreign keys above the engine, and writes what they change: MySQL 9.6 and later, but for
+/// `innodb_native_foreign_keys` (seen on 9.7.4).
+pub(super) const FOREIGN_KEYS_WRITTEN: u16 = 0x10;
 
 impl<'a> Head<'a> {
     /// Reads the head. `with_extra` is the second version of these events, which has room for more in its head.
@@ -88,6 +89,8 @@ enum Said {
     Absent,
     Null,
     Is(KeyPart),
+    /// It is there, and not in a form that can be read; two of the same bytes are the same value.
+    Unread(Vec<u8>),
 }
 
 /// Some columns of a row before and after.
@@ -95,9 +98,9 @@ enum Said {
 pub(super) enum Pair {
     /// Every column is known on both sides; `None` where there is no such row, or one of them is NULL.
     Known { before: Option<Key>, after: Option<Key> },
-    /// An update wrote none of them, and does not tell what they are.
+    /// An update changed none of them, and does not tell what they are.
     Untouched,
-    /// An image leaves some of them out.
+    /// An image leaves some of them out, or has them in a form that cannot be read.
     Unknown,
 }
 
@@ -182,7 +185,10 @@ fn image(bytes: &mut Bytes<'_>, types: &[Type], present: &[u8], shape: &Shape) -
         if let Some(wanted) = shape.wanted_at(at) {
             said[wanted] = match value {
                 None => Said::Null,
-                Some(value) => Said::Is(shape.wanted[wanted].1.read(*of, value)?),
+                Some(value) => shape.wanted[wanted]
+                    .1
+                    .read(*of, value)
+                    .map_or_else(|| Said::Unread(value.to_vec()), Said::Is),
             };
         }
     }
@@ -201,7 +207,7 @@ fn pair(places: &[usize], before: Option<&[Said]>, after: Option<&[Said]>) -> Pa
                 said => said,
             };
             match said {
-                Said::Absent => return Err(()),
+                Said::Absent | Said::Unread(_) => return Err(()),
                 Said::Null => has_null = true,
                 Said::Is(part) => parts.push(part.clone()),
             }
@@ -210,11 +216,15 @@ fn pair(places: &[usize], before: Option<&[Said]>, after: Option<&[Said]>) -> Pa
     };
     match (key(before, None), key(after, before)) {
         (Ok(before), Ok(after)) => Pair::Known { before, after },
-        _ if before.is_some()
-            && after.is_some_and(|image| places.iter().all(|at| image[*at] == Said::Absent)) =>
-        {
-            Pair::Untouched
-        }
-        _ => Pair::Unknown,
+        _ => match (before, after) {
+            (Some(before), Some(after))
+                if places
+                    .iter()
+                    .all(|at| after[*at] == Said::Absent || after[*at] == before[*at]) =>
+            {
+                Pair::Untouched
+            }
+            _ => Pair::Unknown,
+        },
     }
 }

@@ -64,11 +64,15 @@ pub struct Shape {
 impl Shape {
     /// Whether row events with these types can be of this table.
     pub(super) fn fits(&self, types: &[Type]) -> bool {
-        self.columns.len() == types.len()
+        let Some((shown, hidden)) = types.split_at_checked(self.columns.len()) else {
+            return false;
+        };
+        // MariaDB keeps the digests of long unique values in columns of its own, behind all others.
+        hidden.iter().all(|one| one.code == code::LONGLONG)
             && self
                 .columns
                 .iter()
-                .zip(types)
+                .zip(shown)
                 .all(|(kind, written)| fits(kind, *written))
     }
 
@@ -80,6 +84,56 @@ impl Shape {
     /// Whether a statement on it can change no other table.
     pub(super) fn stands_alone(&self) -> bool {
         !self.has_triggers && self.references.is_empty()
+    }
+}
+
+#[cfg(test)]
+impl Shape {
+    /// `(v INT, id INT PRIMARY KEY, t VARCHAR(200), b LONGBLOB)` or, if nothing refers to it, `(id INT PRIMARY KEY, parent
+    /// INT)`; never old.
+    pub(super) fn of_test(table: &str, child: Option<&str>) -> Self {
+        let named = |table: &str| TableName {
+            schema: "shop".into(),
+            table: table.into(),
+        };
+        let integer = Kind::Integer { zerofill: false };
+        let bytes = 1 << 20;
+        let columns = match child {
+            Some(_) => vec![
+                integer.clone(),
+                integer,
+                Kind::Text {
+                    charset: "utf8mb4".into(),
+                    bytes,
+                },
+                Kind::Binary { bytes, fixed: false },
+            ],
+            None => vec![integer.clone(), integer],
+        };
+        let key = child.map(|child| ForeignKey {
+            parent: named(table),
+            child: named(child),
+            columns: vec!["parent".into()],
+            on_delete: Action::Cascade,
+            on_update: Action::Cascade,
+        });
+        Self {
+            name: named(table),
+            read_after: FilePosition {
+                file: "binlog.000009".into(),
+                offset: 4,
+            },
+            wanted: vec![(usize::from(child.is_some()), How::Integer { unsigned: false })],
+            columns,
+            key: vec![0],
+            all: Arc::new(key.iter().cloned().collect()),
+            references: key
+                .into_iter()
+                .map(|key| Reference { key, places: vec![0] })
+                .collect(),
+            tracked: true,
+            has_triggers: false,
+        }
     }
 }
 
@@ -167,9 +221,11 @@ pub async fn read(
     budget: Duration,
 ) -> Result<Vec<Shape>, ServerError> {
     let read_after = written_file(session, caps, budget).await?;
+    settle(session, caps, wanted.iter().map(|one| one.name), budget).await?;
     let foreign = Arc::new(foreign_keys(session, budget).await?);
     let all: Arc<Vec<ForeignKey>> = Arc::new(foreign.iter().map(|(key, _)| key.clone()).collect());
     let parents = parents(wanted, &all);
+    settle(session, caps, parents.iter(), budget).await?;
     let mut schemas: BTreeMap<&str, Vec<(Wanted<'_>, bool)>> = BTreeMap::new();
     for one in wanted {
         schemas.entry(&one.name.schema).or_default().push((*one, true));
@@ -197,6 +253,53 @@ pub async fn read(
         }
     }
     Ok(shapes)
+}
+
+/// How many tables are asked for at once.
+const AT_ONCE: usize = 100;
+
+/// Waits until what changed the tables' definitions is visible as far as it stands in the binlog.
+///
+/// MySQL 8 and later write a statement down before its new definition can be read (and send it to readers of the binlog
+/// as early). It still holds the table's lock then, which the smallest of statements has to wait for.
+async fn settle(
+    session: &mut Session,
+    caps: &Capabilities,
+    tables: impl Iterator<Item = &TableName>,
+    budget: Duration,
+) -> Result<(), ServerError> {
+    if !caps.version.is_mysql_from((8, 0, 0)) {
+        return Ok(());
+    }
+    let names: Vec<String> = tables
+        .map(|name| quote::qualified(&name.schema, &name.table))
+        .collect();
+    for some in names.chunks(AT_ONCE) {
+        let questions: Vec<String> = some
+            .iter()
+            .map(|name| format!("(SELECT 1 FROM {name} LIMIT 0)"))
+            .collect();
+        let together = questions.join(" UNION ALL ");
+        if touch(session, &together, budget).await? {
+            continue;
+        }
+        // One of them is gone, or may not be read.
+        for question in &questions {
+            touch(session, question, budget).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the server answered a question about tables, and did not refuse it.
+async fn touch(session: &mut Session, question: &str, budget: Duration) -> Result<bool, ServerError> {
+    let doing = "wait until the definitions of tables are visible";
+    match session.rows::<Row>(doing, question, budget).await {
+        Ok(_) => Ok(true),
+        // 1205: the lock was not to be had in time. Anything else is about the table itself.
+        Err(e) if e.code().is_some_and(|code| code != 1205) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// The tables that others' foreign keys point at, and those behind them, but for the wanted ones.
@@ -250,7 +353,7 @@ fn shape(of: Wanted<'_>, columns: &[Stands], foreign: &ForeignKeys) -> Shape {
         let places: Option<Vec<usize>> = referenced.iter().map(place).collect();
         let places = places.unwrap_or_else(|| vec![columns.len()]);
         for place in &places {
-            let how = columns.get(*place).map_or(How::Not, how_alone);
+            let how = columns.get(*place).map_or(How::Not, how_referred_to);
             wanted.entry(*place).or_insert(how);
         }
         pointing.push((key.clone(), places));
@@ -304,6 +407,22 @@ fn how_in_key(one: &Stands, key: &KeyColumn) -> How {
         (Kind::DateTime(_), _) => How::DateTime(key.fraction),
         (Kind::Timestamp(_), _) => How::Timestamp(key.fraction),
         _ => how_alone(one),
+    }
+}
+
+/// How a column is read that is not in the key, and that a foreign key refers to. The child's column has the same
+/// character set, but it may be asked for in another one.
+fn how_referred_to(one: &Stands) -> How {
+    match (&one.column.kind, how_alone(one)) {
+        (Kind::Text { charset, .. }, How::Text { by_bytes, .. }) => match plain_charset(charset).as_str() {
+            "utf8mb4" | "utf8mb3" | "ascii" => how_alone(one),
+            "utf16" | "utf16le" | "utf32" | "ucs2" => How::Not,
+            _ => How::Text {
+                charset: Charset::Ascii,
+                by_bytes,
+            },
+        },
+        (_, how) => how,
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Stale {
     /// A table that a new foreign key points at.
     referred_to: BTreeMap<TableName, FilePosition>,
     foreign_keys: Option<FilePosition>,
+    /// Where the last trigger was made.
+    triggers: Option<FilePosition>,
     /// What was read before this is old, whatever it is.
     all: FilePosition,
 }
@@ -30,6 +32,7 @@ impl Stale {
             schemas: BTreeMap::new(),
             referred_to: BTreeMap::new(),
             foreign_keys: None,
+            triggers: None,
             all: start,
         }
     }
@@ -47,6 +50,9 @@ impl Stale {
             }
             Reach::Everything => self.all = end.clone(),
         }
+        if found.makes_trigger {
+            self.triggers = Some(end.clone());
+        }
         for table in &found.refers_to {
             self.foreign_keys = Some(end.clone());
             self.referred_to.insert(table.clone(), end.clone());
@@ -54,6 +60,7 @@ impl Stale {
         if self.tables.len() + self.schemas.len() + self.referred_to.len() > MOST {
             *self = Self {
                 foreign_keys: self.foreign_keys.take(),
+                triggers: self.triggers.take(),
                 ..Self::new(end.clone())
             };
         }
@@ -81,8 +88,18 @@ impl Stale {
         self.referred_to.is_empty() && self.foreign_keys.as_ref().is_some_and(old)
     }
 
-    /// Whether a new foreign key points at a table of which no shape is known.
-    pub(super) fn is_referred_to(&self, name: &TableName) -> bool {
-        self.referred_to.contains_key(name) || self.referred_to.is_empty() && self.foreign_keys.is_some()
+    /// Whether its table may have triggers that the shape does not know.
+    pub(super) fn may_have_more_triggers(&self, shape: &Shape) -> bool {
+        self.triggers
+            .as_ref()
+            .is_some_and(|place| !shape.read_after.has_reached(place))
+    }
+
+    /// Where the last statement ended by which a foreign key may point at a table of which no shape is known.
+    pub(super) fn referred_to(&self, name: &TableName) -> Option<&FilePosition> {
+        match self.referred_to.get(name) {
+            None if self.referred_to.is_empty() => self.foreign_keys.as_ref(),
+            known => known,
+        }
     }
 }

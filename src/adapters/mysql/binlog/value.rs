@@ -45,6 +45,8 @@ pub(super) enum Charset {
     Same,
     /// The servers' `latin1`, read as utf8mb4.
     Latin1,
+    /// Which one it is asked for in is not known: only what is alike in all of them is read.
+    Ascii,
 }
 
 impl How {
@@ -61,7 +63,8 @@ impl How {
             Self::Binary(length) if is_plain(of) => KeyPart::Bytes(padded(value, length)),
             Self::Text { charset, by_bytes } if is_plain(of) => {
                 let text = match charset {
-                    Charset::Same => value.to_vec(),
+                    Charset::Ascii if !value.is_ascii() => return None,
+                    Charset::Same | Charset::Ascii => value.to_vec(),
                     Charset::Latin1 => value.iter().map(|byte| latin1(*byte)).collect::<String>().into(),
                 };
                 if by_bytes {
@@ -305,7 +308,7 @@ fn uuid(value: &[u8]) -> Option<String> {
     })
 }
 
-/// An IPv6 address as MariaDB prints it: the first of the longest runs of zero groups is left out.
+/// An IPv6 address as MariaDB prints it: the first of the longest runs of zero groups is left out, even one of one.
 fn inet6(value: &[u8]) -> Option<String> {
     let value = padded(value, 16);
     let groups: Vec<u64> = value.chunks(2).map(high_first).collect();
@@ -320,8 +323,8 @@ fn inet6(value: &[u8]) -> Option<String> {
         }
         at += run.max(1);
     }
-    // Of one group nothing is gained.
-    let best = if best.1 > 1 { best } else { (8, 0) };
+    // Even of a single group.
+    let best = if best.1 > 0 { best } else { (8, 0) };
     let mut text = String::new();
     let mut at = 0;
     while at < 8 {
@@ -430,6 +433,8 @@ mod tests {
         assert_eq!(at([0x2001, 0xdb8, 0, 0, 1, 0, 0, 1]), "2001:db8::1:0:0:1");
         assert_eq!(at([0, 0, 0, 0, 0, 0xffff, 0x0102, 0x0304]), "::ffff:1.2.3.4");
         assert_eq!(at([1, 0, 0, 0, 0, 0, 0, 0]), "1::");
+        assert_eq!(at([0, 2, 3, 4, 5, 6, 7, 8]), "::2:3:4:5:6:7:8");
+        assert_eq!(at([1, 0, 3, 4, 0, 6, 7, 0]), "1::3:4:0:6:7:0");
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::{binlog_read, capabilities, identity, sql};
 use crate::domain::capabilities::{Capabilities, PositionKind, Words};
+use crate::domain::guardrails::facts::READER_HOST;
 use crate::domain::guardrails::facts::{
     ClockFact, Identity, Positions, ReplicaFact, Rights, StartUp, gtid_triples,
 };
@@ -172,15 +173,31 @@ impl Surveyor {
         // Old MySQL sends a row with a field too few for a replica without a uuid (MariaDB, CDC readers; seen on
         // 5.6.24), at which the driver gives the session up. Its readers are counted by their sessions.
         if self.caps.family() == Family::MySql && self.caps.replica == Words::Old {
-            let sql =
-                "SELECT USER, HOST FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'";
-            let rows = self.ask(doing, sql).await?;
+            let list = |program: &str, from: &str| {
+                format!(
+                    "SELECT p.USER, p.HOST, {program} FROM information_schema.PROCESSLIST p {from} \
+                     WHERE p.COMMAND LIKE 'Binlog Dump%'"
+                )
+            };
+            let with_programs = list(
+                "a.ATTR_VALUE",
+                "LEFT JOIN performance_schema.session_connect_attrs a \
+                 ON a.PROCESSLIST_ID = p.ID AND a.ATTR_NAME = 'program_name'",
+            );
+            let rows = match self.ask(doing, &with_programs).await {
+                // Without SELECT on performance_schema.
+                Err(e) if e.code().is_some() => self.ask(doing, &list("NULL", "")).await?,
+                rows => rows?,
+            };
             return Ok(rows
                 .iter()
                 .map(|row| ReplicaFact {
                     server_id: None,
                     uuid: None,
-                    reported: format!("{}@{}", text(row, 0), text(row, 1)),
+                    reported: match text(row, 2).as_str() {
+                        "bleen" => READER_HOST.to_owned(),
+                        _ => format!("{}@{}", text(row, 0), text(row, 1)),
+                    },
                 })
                 .collect());
         }

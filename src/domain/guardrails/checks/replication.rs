@@ -190,6 +190,7 @@ pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
             .is_some_and(|c| c.iter().any(ReplicaStatus::is_running));
         let others: Vec<String> = replicas
             .iter()
+            .filter(|r| !r.is_own_reader())
             .filter(|r| match (r.server_id, &r.uuid) {
                 (Some(_), Some(uuid)) if green.is_some_and(|g| g.server_uuid.is_some()) => {
                     green.and_then(|g| g.server_uuid.as_ref()) != Some(uuid)
@@ -213,11 +214,16 @@ pub fn external_replicas(survey: &Survey) -> Vec<Finding> {
         }
     }
     if let Some(sessions) = survey.blue.sessions.value() {
-        let dumps = sessions
+        let dumps: Vec<_> = sessions
             .iter()
             .filter(|s| s.command.starts_with("Binlog Dump"))
-            .count();
-        let registered = survey.blue.replicas.value().map_or(0, Vec::len);
+            .collect();
+        let replicas = survey.blue.replicas.value().map_or(&[][..], Vec::as_slice);
+        // Bleen's own is known by what it reported, or by its session.
+        let own_replicas = replicas.iter().filter(|r| r.is_own_reader()).count();
+        let own_dumps = dumps.iter().filter(|s| s.kind == SessionKind::Own).count();
+        let dumps = dumps.len().saturating_sub(own_dumps.max(own_replicas));
+        let registered = replicas.len() - own_replicas;
         if dumps > registered {
             found.warn(
                 Side::Blue,

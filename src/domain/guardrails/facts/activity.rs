@@ -66,6 +66,17 @@ pub struct ReplicaFact {
     pub reported: String,
 }
 
+/// The host that bleen's own reader of blue's binlog reports.
+pub const READER_HOST: &str = "bleen-proof";
+
+impl ReplicaFact {
+    /// Whether it is bleen itself, which reads for its proof and follows nobody.
+    #[must_use]
+    pub fn is_own_reader(&self) -> bool {
+        self.reported.split(':').next() == Some(READER_HOST)
+    }
+}
+
 /// A scheduled event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventFact {

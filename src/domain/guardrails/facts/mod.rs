@@ -7,7 +7,7 @@ mod schema;
 mod server;
 
 pub use accounts::{Account, Rights};
-pub use activity::{EventFact, ReplicaFact, SessionFact, SessionKind, TransactionFact};
+pub use activity::{EventFact, READER_HOST, ReplicaFact, SessionFact, SessionKind, TransactionFact};
 pub use privileged::{PrivilegedAccount, PrivilegedRoutine, PrivilegedSession, PrivilegedWriters};
 pub use schema::{
     ColumnFact, ForeignKeyFact, IndexFact, IndexPart, ProgramFact, Schema, TableFact, ViewFact,

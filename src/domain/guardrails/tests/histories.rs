@@ -1,7 +1,7 @@
 //! Binlogs, GTIDs, replication, and who else follows.
 
 use super::*;
-use crate::domain::guardrails::facts::ReplicaFact;
+use crate::domain::guardrails::facts::{READER_HOST, ReplicaFact};
 use crate::domain::replication::ReplicaError;
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
@@ -289,6 +289,15 @@ pub(super) fn cases() -> Vec<Case> {
             };
             s.blue.replicas = Known::Known(vec![own]);
         }),
+        // Bleen's own reader is nobody who follows; whoever else reads is still counted.
+        fine(MySql, Doctor, Id::EXTERNAL_REPLICAS, |s| own_reader(s, 2)),
+        warn(
+            MySql,
+            Doctor,
+            Id::EXTERNAL_REPLICAS,
+            "2 sessions read blue's binlog, 1",
+            |s| own_reader(s, 3),
+        ),
         stop(MySql, Hold, Id::SEMI_SYNC, "no replica is there", |s| {
             semi_sync(s, "0", "3", "10000")
         }),
@@ -308,4 +317,22 @@ pub(super) fn cases() -> Vec<Case> {
 #[test]
 fn histories_and_replication() {
     hold(&cases());
+}
+
+/// Green and bleen's own reader read blue's binlog, with so many sessions in all.
+fn own_reader(s: &mut Survey, dumps: u64) {
+    let replica = |id, uuid: &str, reported: String| ReplicaFact {
+        server_id: Some(id),
+        uuid: Some(uuid.into()),
+        reported,
+    };
+    let green = replica(2, GREEN_UUID, String::new());
+    let own = replica(0x9000_0000, "bleen's", format!("{READER_HOST}:0"));
+    s.blue.replicas = Known::Known(vec![green, own]);
+    let dumps = (0..dumps).map(|at| {
+        let mut dump = session(5 + at, "Binlog Dump", 1, "");
+        dump.kind = SessionKind::Replication;
+        dump
+    });
+    s.blue.sessions = Known::Known(dumps.collect());
 }
