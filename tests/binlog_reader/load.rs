@@ -134,12 +134,12 @@ pub async fn differential(world: &mut World) {
         before.insert(*table, world.rows(table, table).await);
     }
     let parents_before = parents(world).await;
-    let writers = (0..5).map(|seed| {
-        let server = &world.server;
-        async move { tokio::spawn(write(root(server).await, 1000 + seed)) }
-    });
+    let mut writers = Vec::new();
+    for seed in 0..5 {
+        writers.push(tokio::spawn(write(root(&world.server).await, 1000 + seed)));
+    }
     let mut written = Touched::new();
-    for writer in futures_util::future::join_all(writers).await {
+    for writer in writers {
         written.extend(writer.await.unwrap());
     }
     let steps = world.brought().await;

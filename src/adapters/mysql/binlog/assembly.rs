@@ -386,23 +386,23 @@ impl Assembly {
         self.known().get(name).map(Arc::clone)
     }
 
+    /// All foreign keys of the server, as far as they may point at a table: every shape comes with those of its time.
+    /// `None` if no shape is young enough.
+    fn foreign_keys_to(&self, name: &TableName) -> Option<Arc<Vec<ForeignKey>>> {
+        let since = self.stale.referred_to_since(name);
+        let known = self.known();
+        let mut young = known.values().filter(|shape| shape.read_after.has_reached(since));
+        young.next().map(|shape| Arc::clone(&shape.all))
+    }
+
     fn may_be_referred_to(&self, name: &TableName) -> bool {
-        self.stale.referred_to(name).is_some()
-            || self.shape(name).is_some_and(|shape| !shape.references.is_empty())
+        self.foreign_keys_to(name)
+            .is_none_or(|all| all.iter().any(|key| key.parent == *name))
     }
 
     /// What foreign keys may have changed that point at a table without a shape.
     fn owed_by_stranger(&mut self, name: &TableName, act: Act) {
-        let Some(since) = self.stale.referred_to(name) else {
-            return;
-        };
-        // Every shape comes with all foreign keys of its time.
-        let all = self
-            .known()
-            .values()
-            .find(|shape| shape.read_after.has_reached(since))
-            .map(|shape| Arc::clone(&shape.all));
-        let Some(all) = all else {
+        let Some(all) = self.foreign_keys_to(name) else {
             self.add(Change::Everything);
             return;
         };

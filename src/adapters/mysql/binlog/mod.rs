@@ -20,8 +20,6 @@
 //!
 //! The driver splits the stream into events and keeps the connection; what is in an event is read here: only the columns
 //! of keys, never beyond an event's end, and an error is never a skip.
-//!
-//! No command uses it yet: `tests/binlog_reader` does, on real servers.
 
 mod assembly;
 mod bytes;

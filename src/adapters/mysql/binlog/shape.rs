@@ -262,10 +262,13 @@ const AT_ONCE: usize = 100;
 ///
 /// MySQL 8 and later write a statement down before its new definition can be read (and send it to readers of the binlog
 /// as early). It still holds the table's lock then, which the smallest of statements has to wait for.
-async fn settle(
+///
+/// # Errors
+/// What the server answered, but for a table that is gone or may not be read.
+pub async fn settle(
     session: &mut Session,
     caps: &Capabilities,
-    tables: impl Iterator<Item = &TableName>,
+    tables: impl Iterator<Item = &TableName> + Send,
     budget: Duration,
 ) -> Result<(), ServerError> {
     if !caps.version.is_mysql_from((8, 0, 0)) {

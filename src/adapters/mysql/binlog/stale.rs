@@ -95,11 +95,15 @@ impl Stale {
             .is_some_and(|place| !shape.read_after.has_reached(place))
     }
 
-    /// Where the last statement ended by which a foreign key may point at a table of which no shape is known.
-    pub(super) fn referred_to(&self, name: &TableName) -> Option<&FilePosition> {
-        match self.referred_to.get(name) {
+    /// Where the last statement ended by which there may be new foreign keys that point at a table of which no shape is
+    /// known.
+    pub(super) fn referred_to_since(&self, name: &TableName) -> &FilePosition {
+        let of_table = match self.referred_to.get(name) {
             None if self.referred_to.is_empty() => self.foreign_keys.as_ref(),
             known => known,
-        }
+        };
+        of_table
+            .filter(|place| place.has_reached(&self.all))
+            .unwrap_or(&self.all)
     }
 }
