@@ -2,7 +2,9 @@
 //! random order in one run, on the same servers under the same load, both begun when green was just seen caught up.
 //!
 //! `cargo bench --bench pause` prints one line per family and load; `-- --samples N` for another number than 40 each,
-//! `-- mysql` or `-- mariadb` for one family. The pause is from the hold's statement sent to promote confirmed.
+//! `-- mysql` or `-- mariadb` for one family. `-- --proof` gives bleen, and not the hand, the data proof: every row proved
+//! before the hold, and what was touched since compared under it; `-- --rows N` adds a table of so many rows that the load
+//! does not touch, and `-- --writers N` takes that number of writers only. The pause is from the hold's statement sent to promote confirmed.
 
 #![expect(
     clippy::print_stdout,
@@ -20,12 +22,18 @@ use std::time::{Duration, Instant};
 use bleen::adapters::mysql::capabilities;
 use bleen::adapters::mysql::session::Session;
 use bleen::adapters::mysql::sql;
+use bleen::adapters::mysql::switch::Settings;
+use bleen::adapters::proof::{Beside, Proof, Sparing, Wish};
 use bleen::domain::capabilities::Capabilities;
+use bleen::domain::guardrails::Known;
 use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::{Outcome, WhyKind};
 use bleen::domain::server::Family;
+use bleen::engine::event::Events;
+use bleen::playbook::model::DataProof;
 use bleen::sandbox::{Endpoint, Load, LoadOptions, PairOptions, SandboxPair, ServerKind, load_shop};
+use mysql_async::prelude::Queryable;
 use support::{BUDGET, attempt, settings};
 
 /// A wait on green that ends within this was no wait.
@@ -185,10 +193,71 @@ async fn follow_back(pair: &SandboxPair, serves: Side) {
     caught_up_instant(&mut ends).await;
 }
 
+/// The data proof beside an attempt, once every row is proved and the hold may come.
+async fn proved(settings: &mut Settings) -> Beside {
+    let wish = Wish {
+        data: DataProof {
+            accept_unproven: vec!["shop.audit".into()],
+            ..DataProof::default()
+        },
+        once: false,
+        mask: false,
+        run: Some(settings.run.clone()),
+        own: settings.own_sessions.clone(),
+        answer: BUDGET,
+    };
+    let pair = (&settings.blue, &settings.green);
+    let proof = Proof::open(pair, &wish, &Events::none()).await.unwrap();
+    let beside = proof.begin(Sparing {
+        load: None,
+        lag: None,
+        answer: BUDGET,
+    });
+    let until = Instant::now() + Duration::from_secs(600);
+    loop {
+        match beside.look() {
+            Known::Known(fact) if fact.differs.is_none() && fact.not_provable.is_empty() => break,
+            seen => assert!(Instant::now() < until, "{seen:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    beside.stand_aside().await.unwrap();
+    settings.proof = Some(beside.fence());
+    beside
+}
+
+/// Adds a table that the load does not touch, the same on both sides.
+async fn add_rows(pair: &SandboxPair, rows: u64) {
+    let mut digits = pair.blue.root().await.unwrap();
+    for statement in [
+        "CREATE TABLE shop.big (id INT UNSIGNED NOT NULL PRIMARY KEY, k INT NOT NULL, c CHAR(120) NOT NULL, pad CHAR(60) \
+         NOT NULL)"
+            .to_owned(),
+        "CREATE TABLE shop.ten (n INT PRIMARY KEY)".to_owned(),
+        "INSERT INTO shop.ten VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)".to_owned(),
+    ] {
+        digits.query_drop(statement).await.unwrap();
+    }
+    let numbers = "(SELECT a.n + b.n * 10 + c.n * 100 + d.n * 1000 + e.n * 10000 AS n FROM shop.ten a, shop.ten b, \
+                   shop.ten c, shop.ten d, shop.ten e) numbers";
+    for from in (0..rows).step_by(100_000) {
+        digits
+            .query_drop(format!(
+                "INSERT INTO shop.big SELECT n + {from}, n * 7, SHA2(n, 256), LEFT(SHA2(n + 1, 256), 60) FROM {numbers} WHERE \
+                 n + {from} < {rows}"
+            ))
+            .await
+            .unwrap();
+    }
+    support::caught_up_within(pair, Duration::from_secs(900)).await;
+}
+
 #[derive(Default)]
 struct Samples {
     hand: Vec<f64>,
     bleen: Vec<f64>,
+    /// Rows that were compared at each fence.
+    compared: Vec<f64>,
     /// What each step inside the pause took, by name in the order of the protocol, of both.
     steps: [Vec<(&'static str, Vec<f64>)>; 2],
 }
@@ -206,9 +275,13 @@ impl Samples {
     }
 }
 
-async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usize) -> Samples {
+async fn measure((blue, green): (ServerKind, ServerKind), writers: u32, wanted: &Wanted) -> Samples {
+    let samples = wanted.samples;
     let pair = support::following(blue, green, &PairOptions::default()).await;
     load_shop(&pair.blue, &pair.accounts).await.unwrap();
+    if let Some(rows) = wanted.rows {
+        add_rows(&pair, rows).await;
+    }
     support::caught_up(&pair).await;
     let (on_blue, on_green) = Endpoint::both(&pair);
     let load = Load::start(
@@ -242,18 +315,30 @@ async fn measure(blue: ServerKind, green: ServerKind, writers: u32, samples: usi
             seen.hand.push(pause.as_secs_f64() * 1e3);
             seen.steps(0, steps);
         } else {
-            let ended = tokio::spawn(attempt(settings(&pair, HoldKind::Lock).await))
-                .await
-                .unwrap();
+            let mut settings = settings(&pair, HoldKind::Lock).await;
+            let proof = if wanted.proof {
+                pair.green.set_read_only(true).await.unwrap();
+                Some(proved(&mut settings).await)
+            } else {
+                None
+            };
+            let ended = tokio::spawn(attempt(settings)).await.unwrap();
+            let last = proof.as_ref().and_then(|proof| proof.fence().last());
+            drop(proof);
             let debt = match &ended.outcome {
                 Outcome::Switched { debt } => debt,
-                Outcome::Released { why, .. } if why.kind == WhyKind::HoldBlocked => {
+                Outcome::Released { why, .. }
+                    if matches!(why.kind, WhyKind::HoldBlocked | WhyKind::GreenBehind) =>
+                {
                     tokio::time::sleep(AGAIN_AFTER).await;
                     continue;
                 }
                 other => panic!("{other:?}"),
             };
             assert!(debt.is_empty(), "{debt:?}");
+            if let Some(compared) = last {
+                seen.compared.push(compared.items as f64);
+            }
             seen.bleen.push(ended.pause.unwrap().as_secs_f64() * 1e3);
             let inside = ended.timings.iter().map(|t| (t.command, t.took));
             let first = inside.skip_while(|(name, _)| *name != "hold");
@@ -284,14 +369,27 @@ fn at(values: &[f64], share: f64) -> f64 {
     sorted[((last as f64 * share).round() as usize).min(last)]
 }
 
+/// What the command line asks for.
+struct Wanted {
+    samples: usize,
+    proof: bool,
+    rows: Option<u64>,
+}
+
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let samples = arguments
-        .iter()
-        .position(|a| a == "--samples")
-        .and_then(|i| arguments.get(i + 1))
-        .map_or(40, |n| n.parse().unwrap());
+    let number = |name: &str| -> Option<u64> {
+        let at = arguments.iter().position(|a| a == name)?;
+        Some(arguments.get(at + 1)?.parse().unwrap())
+    };
+    let asked = Wanted {
+        samples: number("--samples").map_or(40, |n| usize::try_from(n).unwrap()),
+        proof: arguments.iter().any(|a| a == "--proof"),
+        rows: number("--rows"),
+    };
+    let samples = asked.samples;
+    let only = number("--writers").map(|n| u32::try_from(n).unwrap());
     let wanted = |family: &str| {
         !arguments.iter().any(|a| a == "mysql" || a == "mariadb") || arguments.iter().any(|a| a == family)
     };
@@ -310,12 +408,12 @@ async fn main() {
         ),
     ];
     for (family, name, blue, green) in families {
-        for writers in [8, 16] {
+        for writers in only.map_or(vec![8, 16], |writers| vec![writers]) {
             if !wanted(family) {
                 continue;
             }
             println!("{name}, {writers} writers x 50/s, {samples} samples each:");
-            let seen = measure(blue, green, writers, samples).await;
+            let seen = measure((blue, green), writers, &asked).await;
             let (hand, ours) = (at(&seen.hand, 0.5), at(&seen.bleen, 0.5));
             let (hand95, ours95) = (at(&seen.hand, 0.95), at(&seen.bleen, 0.95));
             println!(
@@ -324,6 +422,13 @@ async fn main() {
                 ours / hand,
                 ours95 / hand95
             );
+            if !seen.compared.is_empty() {
+                println!(
+                    "  rows compared at the fence: median {:.0}, most {:.0}",
+                    at(&seen.compared, 0.5),
+                    at(&seen.compared, 1.0)
+                );
+            }
             for (who, steps) in ["by hand", "bleen"].iter().zip(&seen.steps) {
                 let medians = steps
                     .iter()

@@ -122,6 +122,11 @@ pub async fn following(blue: ServerKind, green: ServerKind, options: &PairOption
 /// Waits until green has bleen's newest row of blue. How long that takes is the machine's affair, not what a test is
 /// about; a replication that does not run says why.
 pub async fn caught_up(pair: &SandboxPair) {
+    caught_up_within(pair, Duration::from_secs(60)).await;
+}
+
+/// The same with another bound.
+pub async fn caught_up_within(pair: &SandboxPair, limit: Duration) {
     let mut blue = session(pair, Side::Blue).await;
     let mut green = session(pair, Side::Green).await;
     blue.run("beat", "UPDATE bleen.heartbeat SET n = n + 1", BUDGET)
@@ -131,7 +136,7 @@ pub async fn caught_up(pair: &SandboxPair) {
     let (n,): (u64,) = blue.one("read", question, BUDGET).await.unwrap();
     let started = Instant::now();
     let mut seen = Err("never asked".to_owned());
-    while started.elapsed() < Duration::from_secs(60) {
+    while started.elapsed() < limit {
         seen = green
             .one::<(u64,)>("read", question, BUDGET)
             .await
@@ -236,7 +241,7 @@ where
 {
     let spec = Spec {
         hold: settings.hold,
-        reprove: !settings.fence_queries.is_empty(),
+        reprove: settings.reproves(),
     };
     let inner = SwitchServers::open(settings).await.unwrap();
     let servers = Before { inner, name, action };

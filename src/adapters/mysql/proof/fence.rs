@@ -10,7 +10,7 @@ use mysql_async::Row;
 
 use super::defined::Defined;
 use super::digest::{self, ROWS_AT_ONCE};
-use super::expression::Class;
+use super::expression::{Class, Expression};
 use super::key::KeyColumn;
 use super::lane::{Common, range_of, rows as to_rows, trouble, values_of};
 use crate::adapters::mysql::error::ServerError;
@@ -136,22 +136,32 @@ pub struct FenceReader {
     proof: FenceProof,
     blue: Session,
     green: Session,
+    /// What blue has answered.
+    read: Option<Result<BlueRead, String>>,
 }
 
-/// One question, and what it is about.
-enum Part<'a> {
-    Keys(Vec<&'a Key>),
+/// What a question is about.
+enum Part {
+    Keys(Vec<Key>),
     ForeignKey,
     Range,
 }
 
-struct Question<'a> {
-    table: &'a TableName,
+struct Question {
+    table: TableName,
     defined: Arc<Defined>,
-    part: Part<'a>,
+    part: Part,
     blue: String,
     green: String,
 }
+
+/// Everything that is asked at a fence, and blue's answers.
+struct BlueRead {
+    questions: Vec<Question>,
+    answers: Vec<Vec<Row>>,
+}
+
+const DOING: &str = "compare rows at the fence";
 
 impl FenceReader {
     /// Opens both sessions.
@@ -168,6 +178,7 @@ impl FenceReader {
             proof: proof.clone(),
             blue: blue?,
             green: green?,
+            read: None,
         })
     }
 
@@ -185,127 +196,122 @@ impl FenceReader {
         self.proof.prover.rest("a hold", limit).await
     }
 
-    /// Waits until blue's binlog is read up to the fence, and compares what is left.
-    ///
-    /// # Errors
-    /// In words why not everything is proved.
-    pub async fn compare(&mut self, fence: &FilePosition, deadline: Instant) -> Result<Compared, String> {
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    /// Waits until blue's binlog is read up to the fence, and reads blue's side of what is left: while green is still
+    /// coming there. What goes wrong is told by [`FenceReader::compare`].
+    pub async fn read_blue(&mut self, fence: &FilePosition, deadline: Instant) {
+        self.read = Some(self.try_read_blue(fence, deadline).await);
+    }
+
+    async fn try_read_blue(&mut self, fence: &FilePosition, deadline: Instant) -> Result<BlueRead, String> {
         let all = self
             .proof
             .prover
-            .left_at_the_fence(fence, |table| self.proof.accepts(table), left(deadline))
+            .left_at_the_fence(fence, |table| self.proof.accepts(table), until(deadline))
             .await?;
-        let in_words = |trouble: Trouble| trouble.why;
         let questions = self.questions(&all).map_err(in_words)?;
-        let mut compared = Compared::default();
+        let mut answers = Vec::with_capacity(questions.len());
         for some in questions.chunks(AT_ONCE) {
-            self.ask(some, &mut compared, left(deadline))
-                .await
-                .map_err(in_words)?;
+            let sql = joined(some, |question| &question.blue);
+            let sets = digest::ask_all(&mut self.blue, DOING, &sql, some.len(), until(deadline)).await;
+            answers.extend(sets.map_err(|error| in_words(trouble(error)))?);
+        }
+        Ok(BlueRead { questions, answers })
+    }
+
+    /// Reads green's side, when it is at the fence, and compares.
+    ///
+    /// # Errors
+    /// In words why not everything is proved.
+    pub async fn compare(&mut self, deadline: Instant) -> Result<Compared, String> {
+        let Some(read) = self.read.take() else {
+            return Err("blue's side was not read".to_owned());
+        };
+        let BlueRead { questions, answers } = read?;
+        let mut compared = Compared::default();
+        for (some, blue) in questions.chunks(AT_ONCE).zip(answers.chunks(AT_ONCE)) {
+            let sql = joined(some, |question| &question.green);
+            let green = digest::ask_all(&mut self.green, DOING, &sql, some.len(), until(deadline)).await;
+            let green = green.map_err(|error| in_words(trouble(error)))?;
+            for (question, sides) in some.iter().zip(blue.iter().zip(&green)) {
+                self.judge(question, (sides.0, sides.1), &mut compared)
+                    .map_err(in_words)?;
+            }
         }
         if compared.differ.is_empty() {
-            let progress = self.proof.prover.progress();
-            let accepted = self.proof.accepted(&progress);
-            let but = if accepted.is_empty() {
-                String::new()
-            } else {
-                format!("; accepted unproved: {}", accepted.join(", "))
-            };
-            self.proof.prover.events().note(format!(
-                "every row was equal at the fence: {} ranges proved before, {} rows and {} ranges touched since compared{but}",
-                progress.summary.ranges, compared.items, compared.ranges
-            ));
+            self.tell(&compared);
         }
         *self.proof.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(compared.clone());
         Ok(compared)
     }
 
-    fn questions<'a>(&self, all: &'a [Left]) -> Result<Vec<Question<'a>>, Trouble> {
+    fn tell(&self, compared: &Compared) {
+        let progress = self.proof.prover.progress();
+        let accepted = self.proof.accepted(&progress);
+        let but = if accepted.is_empty() {
+            String::new()
+        } else {
+            format!("; accepted unproved: {}", accepted.join(", "))
+        };
+        self.proof.prover.events().note(format!(
+            "every row was equal at the fence: {} ranges proved before, {} rows and {} ranges touched since compared{but}",
+            progress.summary.ranges, compared.items, compared.ranges
+        ));
+    }
+
+    fn questions(&self, all: &[Left]) -> Result<Vec<Question>, Trouble> {
         let form = self.proof.common.form;
         let mut questions = Vec::new();
         for left in all {
             let defined = self.proof.common.defined(&left.table)?;
-            let keys: Vec<&Key> = left
-                .items
-                .iter()
-                .filter_map(|item| match &**item {
-                    Item::Row(key) => Some(key),
-                    Item::Where { .. } => None,
-                })
-                .collect();
             let of = &defined.expressions;
+            let mut add = |part, blue, green| {
+                questions.push(Question {
+                    table: left.table.clone(),
+                    defined: Arc::clone(&defined),
+                    part,
+                    blue,
+                    green,
+                });
+            };
+            let mut keys = Vec::new();
+            for item in &left.items {
+                match &**item {
+                    Item::Row(key) => keys.push(key.clone()),
+                    Item::Where { columns, values } => {
+                        let (on_blue, on_green) = defined.columns_of_foreign_key(columns)?;
+                        let one = |of, columns: &[KeyColumn]| {
+                            let values = values_of(columns, values)?;
+                            Ok::<_, Trouble>(digest::where_statement(of, columns, &values))
+                        };
+                        add(
+                            Part::ForeignKey,
+                            one(&of.blue, &on_blue)?,
+                            one(&of.green, &on_green)?,
+                        );
+                    }
+                }
+            }
             for keys in keys.chunks(ROWS_AT_ONCE) {
-                let one = |of: &super::expression::Expression| {
-                    let values = values_of(&of.key, keys.iter().copied())?;
+                let one = |of: &Expression| {
+                    let values = values_of(&of.key, keys)?;
                     Ok::<_, Trouble>(digest::keys_statement(of, Class::Written, &values))
                 };
-                questions.push(Question {
-                    table: &left.table,
-                    blue: one(&of.blue)?,
-                    green: one(&of.green)?,
-                    defined: Arc::clone(&defined),
-                    part: Part::Keys(keys.to_vec()),
-                });
-            }
-            for item in &left.items {
-                let Item::Where { columns, values } = &**item else {
-                    continue;
-                };
-                let (on_blue, on_green) = defined.columns_of_foreign_key(columns)?;
-                let one = |of, columns: &[KeyColumn]| {
-                    Ok::<_, Trouble>(digest::where_statement(of, columns, &values_of(columns, values)?))
-                };
-                questions.push(Question {
-                    table: &left.table,
-                    blue: one(&of.blue, &on_blue)?,
-                    green: one(&of.green, &on_green)?,
-                    defined: Arc::clone(&defined),
-                    part: Part::ForeignKey,
-                });
+                add(Part::Keys(keys.to_vec()), one(&of.blue)?, one(&of.green)?);
             }
             for bounds in &left.ranges {
-                let one = |of: &super::expression::Expression| {
+                let one = |of: &Expression| {
                     let range = range_of(&of.key, bounds)?;
                     Ok::<_, Trouble>(digest::range_statement(form, of, Class::Written, &range))
                 };
-                questions.push(Question {
-                    table: &left.table,
-                    blue: one(&of.blue)?,
-                    green: one(&of.green)?,
-                    defined: Arc::clone(&defined),
-                    part: Part::Range,
-                });
+                add(Part::Range, one(&of.blue)?, one(&of.green)?);
             }
         }
         Ok(questions)
     }
 
-    async fn ask(
-        &mut self,
-        questions: &[Question<'_>],
-        compared: &mut Compared,
-        budget: Duration,
-    ) -> Result<(), Trouble> {
-        let doing = "compare rows at the fence";
-        let to_blue: Vec<&str> = questions.iter().map(|one| one.blue.as_str()).collect();
-        let to_green: Vec<&str> = questions.iter().map(|one| one.green.as_str()).collect();
-        let (to_blue, to_green) = (to_blue.join("; "), to_green.join("; "));
-        let (blue, green) = join(
-            digest::ask_all(&mut self.blue, doing, &to_blue, questions.len(), budget),
-            digest::ask_all(&mut self.green, doing, &to_green, questions.len(), budget),
-        )
-        .await;
-        let (blue, green) = (blue.map_err(trouble)?, green.map_err(trouble)?);
-        for (question, (blue, green)) in questions.iter().zip(blue.iter().zip(&green)) {
-            self.judge(question, (blue, green), compared)?;
-        }
-        Ok(())
-    }
-
     fn judge(
         &self,
-        question: &Question<'_>,
+        question: &Question,
         (blue, green): (&[Row], &[Row]),
         compared: &mut Compared,
     ) -> Result<(), Trouble> {
@@ -315,22 +321,21 @@ impl FenceReader {
             let green = digest::read_rows(&self.green, &of.green, green);
             Ok((to_rows(&of.blue.key, blue)?, to_rows(&of.green.key, green)?))
         };
+        let table = &question.table;
         match &question.part {
             Part::Keys(keys) => {
                 let (blue, green) = both()?;
                 compared.items += keys.len();
                 for key in keys.iter().filter(|key| blue.get(key) != green.get(key)) {
-                    compared.differs(format!("row {key} of {}", question.table));
+                    compared.differ.push(format!("row {key} of {table}"));
                 }
             }
             Part::ForeignKey => {
                 let (blue, green) = both()?;
                 compared.items += 1;
                 if blue != green {
-                    compared.differs(format!(
-                        "rows of {} that a foreign key may have changed",
-                        question.table
-                    ));
+                    let what = format!("rows of {table} that a foreign key may have changed");
+                    compared.differ.push(what);
                 }
             }
             Part::Range => {
@@ -338,7 +343,7 @@ impl FenceReader {
                 let blue = digest::read_digest(&self.blue, blue).map_err(trouble)?;
                 let green = digest::read_digest(&self.green, green).map_err(trouble)?;
                 if blue != green {
-                    compared.differs(format!("a range of rows of {}", question.table));
+                    compared.differ.push(format!("a range of rows of {table}"));
                 }
             }
         }
@@ -346,11 +351,20 @@ impl FenceReader {
     }
 }
 
-impl Compared {
-    fn differs(&mut self, what: String) {
-        self.differ.push(what);
-    }
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
 
+fn in_words(trouble: Trouble) -> String {
+    trouble.why
+}
+
+fn joined(questions: &[Question], side: fn(&Question) -> &String) -> String {
+    let all: Vec<&str> = questions.iter().map(|question| side(question).as_str()).collect();
+    all.join("; ")
+}
+
+impl Compared {
     /// What differs, in words; `None` if nothing does.
     #[must_use]
     pub fn in_words(&self) -> Option<String> {

@@ -1,8 +1,9 @@
 //! Steps 8 to 10: where blue stands under the hold, and green brought there.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
+use futures_util::future::{Either, join, select};
 use mysql_async::Row;
 
 use super::sessions::end_on_blue;
@@ -123,6 +124,22 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
 }
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
+    // Blue's side of what has to be compared is read while green is still coming.
+    let (drained, read) = (
+        pin!(drained(inner, to, terms)),
+        pin!(read_blues_rows(inner, terms)),
+    );
+    match select(drained, read).await {
+        Either::Left((Ok(Answer::Seen(Seen::Done)), read)) => {
+            read.await;
+            done()
+        }
+        Either::Left((other, _)) => other,
+        Either::Right(((), drained)) => drained.await,
+    }
+}
+
+async fn drained(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
     let (waited, shut) = wait_for(inner, to, terms).await?;
     if shut == Some(0) {
         return refused(
@@ -181,7 +198,7 @@ async fn wait_for(inner: &Inner, to: &Position, terms: Terms) -> Result<(Waited,
 }
 
 pub(super) async fn drain_sealed(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
-    match drain(inner, to, terms).await? {
+    match drained(inner, to, terms).await? {
         Answer::Seen(Seen::Done) => {}
         other => return Ok(other),
     }
@@ -316,18 +333,29 @@ async fn queries_agree(inner: &Inner, terms: Terms) -> Result<Option<String>, Se
     Ok(None)
 }
 
+fn until(terms: Terms) -> Instant {
+    terms.deadline.unwrap_or_else(|| Instant::now() + terms.budget)
+}
+
+/// Blue's side of the rows that were touched since they were proved.
+async fn read_blues_rows(inner: &Inner, terms: Terms) {
+    let mut slot = inner.sessions.fence_proof.lock().await;
+    if let (Some(reader), Some(fence)) = (slot.as_mut(), inner.fence_file()) {
+        reader.read_blue(&fence, until(terms)).await;
+    }
+}
+
 /// The rows that were touched since they were proved. In words what is wrong.
 async fn rows_agree(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
     if inner.settings.proof.is_none() {
         return Ok(None);
     }
     let mut slot = inner.sessions.fence_proof.lock().await;
-    let (Some(reader), Some(fence)) = (slot.as_mut(), inner.fence_file()) else {
+    let Some(reader) = slot.as_mut() else {
         return Ok(Some("the sessions that compare rows are gone".to_owned()));
     };
-    let deadline = terms.deadline.unwrap_or_else(|| Instant::now() + terms.budget);
     let (compared, own) = join(
-        reader.compare(&fence, deadline),
+        reader.compare(until(terms)),
         green_wrote::since_the_run(inner, terms),
     )
     .await;
