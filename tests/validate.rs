@@ -242,3 +242,62 @@ async fn mysql_corruption_is_found_named_and_repaired() {
 async fn mariadb_corruption_is_found_named_and_repaired() {
     corruption_is_found_named_and_repaired(Kind::MariaDb).await;
 }
+
+/// Definitions that change while rows are compared, tables that come and go: nothing is
+/// called different, and all is proved again.
+async fn changes_under_way_are_no_differences(kind: Kind) {
+    let scene = scene(kind).await;
+    let load = load(&scene, 25);
+    load.progress(100, SOON).await.unwrap();
+    let operator = scene.operator();
+    let mut running = operator.validate(&["--again-after", "1s", "--every", "200ms"]);
+    all_proved(&mut running).await;
+    let blue = &scene.pair.blue;
+    for statements in [
+        &["ALTER TABLE shop.goods ADD COLUMN more VARCHAR(20) NOT NULL DEFAULT 'none'"][..],
+        &["UPDATE shop.goods SET more = CONCAT('number ', id) WHERE id < 5000"],
+        &["ALTER TABLE shop.goods MODIFY name VARCHAR(80) CHARACTER SET latin1 NOT NULL"],
+        &["ALTER TABLE shop.goods MODIFY price DECIMAL(14,6) NOT NULL, DROP COLUMN stock"],
+        &[
+            "CREATE TABLE shop.later LIKE shop.goods",
+            "INSERT INTO shop.later SELECT * FROM shop.goods",
+        ],
+        &[
+            "RENAME TABLE shop.goods TO shop.wares",
+            "TRUNCATE TABLE shop.later",
+        ],
+        &["DROP TABLE shop.later"],
+    ] {
+        blue.run(statements).await.unwrap();
+        caught_up(&scene.pair).await;
+    }
+    // Everything there is now, once more from the start, while the other one goes on.
+    let ended = operator.validate(&["--once"]).end(PASS).await;
+    expect(&ended, 0, true);
+    assert_eq!(differences(&ended.events), Vec::<Value>::new());
+    // Where the last of them is proved again, every one before it was taken in.
+    let began = std::time::Instant::now();
+    let is_proved = |events: &[Value]| {
+        let last = events.iter().rev().find(|event| event["type"] == "proof");
+        last.is_some_and(|event| event["unproven"] == 0 && event["not_provable"] == 0)
+    };
+    while !is_proved(&running.events()) {
+        assert!(began.elapsed() < PASS, "{:#?}", running.events().last());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.end(SOON).await;
+    assert_eq!(differences(&ended.events), Vec::<Value>::new());
+    expect(&ended, 0, true);
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_changes_under_way_are_no_differences() {
+    changes_under_way_are_no_differences(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_changes_under_way_are_no_differences() {
+    changes_under_way_are_no_differences(Kind::MariaDb).await;
+}

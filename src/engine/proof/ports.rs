@@ -105,6 +105,8 @@ pub enum Listed {
     Provable {
         /// Whether a key tells its rows apart.
         has_key: bool,
+        /// Whether one side defines it otherwise than when it was read last.
+        is_new: bool,
     },
     /// It cannot.
     NotProvable(NotProvable),

@@ -105,6 +105,9 @@ impl Pauses {
 struct Stale {
     everything: bool,
     tables: BTreeSet<TableName>,
+    /// Tables that differ: by what is known of their definitions, which may have changed on green meanwhile. One that has
+    /// not changed does not begin anew.
+    differing: BTreeSet<TableName>,
 }
 
 /// The data proof of one pair.
@@ -327,19 +330,24 @@ impl Prover {
         let mut troubles = 0;
         let mut looked = Instant::now();
         loop {
-            let mut stale = std::mem::take(&mut self.state().stale);
+            let mut stale = self.state().take_stale();
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
+                stale.take_in(std::mem::take(&mut self.state().stale));
                 stale.tables.extend(self.state().may_be_provable_by_now());
             }
             if stale.is_empty() {
                 sleep(IDLE).await;
                 continue;
             }
-            let which = (!stale.everything).then(|| stale.tables.clone());
+            let which = (!stale.everything).then(|| stale.tables.union(&stale.differing).cloned().collect());
             match catalogue.read(which).await {
-                Ok(tables) => {
+                Ok(mut tables) => {
                     troubles = 0;
+                    let begins_anew = |name: &TableName| stale.everything || stale.tables.contains(name);
+                    tables.retain(|(name, listed)| {
+                        begins_anew(name) || !matches!(listed, Listed::Provable { is_new: false, .. })
+                    });
                     self.state().list(tables);
                     self.wake.notify_waiters();
                 }
@@ -423,7 +431,7 @@ impl Prover {
         *self.at_work.borrow() == 0
             && sum.unproven == 0
             && sum.whole_rows == 0
-            && state.stale.is_empty()
+            && state.definitions_are_known()
             && state.ledger.differences_are_looked_at()
     }
 
@@ -452,6 +460,9 @@ impl Prover {
         tracing::debug!(%table, range = ?task.work.range(), rows = found.rows, ?took, "{}", found.in_words());
         state.troubles.remove(&table);
         state.plan.ended(&task.work, found.verdict.as_ref(), now);
+        if matches!(found.verdict, Some(Verdict::Diverged { .. })) || !found.differ.is_empty() {
+            state.stale.differing.insert(table.clone());
+        }
         let mut new = Vec::new();
         for key in found.differ {
             let name = (table.clone(), key);
@@ -545,7 +556,7 @@ impl State {
             self.plan.forget(&name);
             self.troubles.remove(&name);
             match listed {
-                Listed::Provable { has_key } => self.ledger.watch(name, has_key),
+                Listed::Provable { has_key, .. } => self.ledger.watch(name, has_key),
                 Listed::NotProvable(why) => self.ledger.not_provable(name, why),
                 Listed::Gone => self.ledger.forget(&name),
             }
@@ -559,6 +570,25 @@ impl State {
             .map(|(_, difference)| difference)
     }
 
+    /// Whether the definitions of all tables that can be proved are those that were read.
+    fn definitions_are_known(&self) -> bool {
+        let is_not_provable = |name| self.ledger.not_provable_tables().any(|(not, _)| not == name);
+        !self.stale.everything
+            && self.stale.differing.is_empty()
+            && self.stale.tables.iter().all(is_not_provable)
+    }
+
+    /// Tables whose definitions are to be read at once. Those that cannot be proved stay for the next look: without a key
+    /// every row that changes says no more than that the table did.
+    fn take_stale(&mut self) -> Stale {
+        let mut now = std::mem::take(&mut self.stale);
+        let not: BTreeSet<&TableName> = self.ledger.not_provable_tables().map(|(name, _)| name).collect();
+        let (later, at_once) = now.tables.into_iter().partition(|name| not.contains(name));
+        self.stale.tables = later;
+        now.tables = at_once;
+        now
+    }
+
     /// Tables that are on one side only: green may still follow, and so may a table that could not be read.
     fn may_be_provable_by_now(&self) -> Vec<TableName> {
         let not = self.ledger.not_provable_tables();
@@ -570,12 +600,13 @@ impl State {
 
 impl Stale {
     fn is_empty(&self) -> bool {
-        !self.everything && self.tables.is_empty()
+        !self.everything && self.tables.is_empty() && self.differing.is_empty()
     }
 
     fn take_in(&mut self, other: Self) {
         self.everything |= other.everything;
         self.tables.extend(other.tables);
+        self.differing.extend(other.differing);
     }
 
     fn note(&mut self, changes: &[Change]) {

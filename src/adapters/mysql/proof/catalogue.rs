@@ -53,9 +53,12 @@ impl PairCatalogue {
         which: Option<BTreeSet<TableName>>,
     ) -> Result<Vec<(TableName, Listed)>, ServerError> {
         let which = which.map(|mut which| {
-            which.retain(|name| is_compared(&name.schema));
+            which.retain(|name| is_compared(&name.schema) && self.pick.takes(name));
             which
         });
+        if which.as_ref().is_some_and(BTreeSet::is_empty) {
+            return Ok(Vec::new());
+        }
         self.blue.revive(self.budget).await?;
         self.common.own.add([self.blue.id()]);
         self.green.revive(self.budget).await?;
@@ -67,6 +70,7 @@ impl PairCatalogue {
                 all
             }
         };
+        self.settle(which.as_ref(), &schemas).await?;
         let unseen = unseen_schemas(&mut self.blue, &self.common.blue.caps, self.budget).await?;
         let mut listed = Vec::new();
         for schema in schemas {
@@ -104,6 +108,26 @@ impl PairCatalogue {
         Ok(listed)
     }
 
+    /// Waits until what is in blue's binlog of these tables' definitions is visible.
+    async fn settle(
+        &mut self,
+        which: Option<&BTreeSet<TableName>>,
+        schemas: &BTreeSet<String>,
+    ) -> Result<(), ServerError> {
+        let mut names: BTreeSet<TableName> = which.cloned().unwrap_or_default();
+        if which.is_none() {
+            for schema in schemas {
+                let tables = columns::read(&mut self.blue, schema, None, self.budget).await?;
+                names.extend(tables.into_iter().map(|table| TableName {
+                    schema: schema.clone(),
+                    table: table.name,
+                }));
+            }
+        }
+        let picked = names.iter().filter(|name| self.pick.takes(name));
+        shape::settle(&mut self.blue, &self.common.blue.caps, picked, self.budget).await
+    }
+
     /// Writes down how a table is compared.
     fn list(&self, name: &TableName, sides: (Option<Table>, Option<Table>), unseen: &Unseen) -> Listed {
         let (defined, listed) = match sides {
@@ -116,7 +140,15 @@ impl PairCatalogue {
             }
             (Some(blue), Some(green)) => match Defined::of(blue, green) {
                 Err(why) => (None, Listed::NotProvable(reason(&why))),
-                Ok(defined) => (Some(Arc::new(defined)), Listed::Provable { has_key: true }),
+                Ok(defined) => {
+                    let known = self.common.definitions.get(name);
+                    let is_new = known.is_none_or(|known| !known.is_of(&defined));
+                    let listed = Listed::Provable {
+                        has_key: true,
+                        is_new,
+                    };
+                    (Some(Arc::new(defined)), listed)
+                }
             },
         };
         self.common.definitions.set(name, defined);
@@ -141,7 +173,9 @@ impl PairCatalogue {
         {
             let mut all = self.shapes.write().unwrap_or_else(PoisonError::into_inner);
             for (name, _) in listed {
-                all.remove(name);
+                if !shapes.iter().any(|shape| shape.name == *name) {
+                    all.remove(name);
+                }
             }
         }
         shape::put(&self.shapes, shapes);

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use super::columns::Table;
+use futures_util::future::join;
+
+use super::columns::{self, Table};
 use super::expression::{Expressions, columns_of, shown_columns};
 use super::key::KeyColumn;
-use super::lane::of_table;
+use super::lane::{of_table, trouble};
 use super::not_provable::NotProvable;
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::session::Session;
 use crate::domain::ids::Side;
 use crate::domain::proof::transaction::TableName;
 use crate::engine::proof::ports::Trouble;
@@ -50,6 +55,38 @@ impl Defined {
                 names.join(", ")
             ))
         })
+    }
+
+    /// Whether it is made of the same definitions.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.blue == other.blue && self.green == other.green
+    }
+
+    /// Sees that both sides still define it as they did.
+    ///
+    /// # Errors
+    /// One does not, or cannot be asked.
+    pub(super) async fn see_unchanged(
+        &self,
+        (blue, green): (&mut Session, &mut Session),
+        table: &TableName,
+        budget: Duration,
+    ) -> Result<(), Trouble> {
+        let only = Some(table.table.as_str());
+        let (blue, green) = join(
+            columns::read(blue, &table.schema, only, budget),
+            columns::read(green, &table.schema, only, budget),
+        )
+        .await;
+        let same = |read: Result<Vec<Table>, ServerError>, known: &Table| {
+            let read = read.map_err(trouble)?;
+            Ok::<bool, Trouble>(read.iter().any(|table| table == known))
+        };
+        if same(blue, &self.blue)? && same(green, &self.green)? {
+            return Ok(());
+        }
+        Err(of_table(format!("{table} has another definition by now")))
     }
 
     /// How all its columns that are compared are asked for and written.
