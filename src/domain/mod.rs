@@ -17,6 +17,7 @@ pub mod machine;
 pub mod outcome;
 pub mod position;
 pub mod proof;
+pub mod queries;
 pub mod replication;
 pub mod server;
 pub mod step;

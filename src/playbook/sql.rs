@@ -3,6 +3,8 @@
 //! This is no guard: what keeps a gate query from writing is the read-only transaction it runs in. A statement that
 //! passes here and writes all the same is refused by the server.
 
+use crate::domain::queries::words::{Token, tokens};
+
 /// Words with which a reading statement begins.
 const READING: [&str; 7] = ["SELECT", "WITH", "TABLE", "VALUES", "SHOW", "CHECKSUM", "EXPLAIN"];
 
@@ -46,66 +48,13 @@ pub(super) fn objection(text: &str) -> Option<String> {
 
 /// Cuts a statement into upper-case words and single characters, leaving out strings, names in backticks and comments.
 fn words(text: &str) -> Result<Vec<String>, String> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut words = Vec::new();
-    let mut at = 0;
-    while let Some(&c) = chars.get(at) {
-        let next = chars.get(at + 1).copied();
-        match c {
-            '\'' | '"' | '`' => {
-                at = end_of_quoted(&chars, at)
-                    .ok_or_else(|| format!("a quote ({c}) is opened here and never closed"))?;
-                words.push("''".to_owned());
-            }
-            '#' => at = end_of_line(&chars, at),
-            '-' if next == Some('-') && chars.get(at + 2).is_none_or(|c| c.is_whitespace()) => {
-                at = end_of_line(&chars, at);
-            }
-            '/' if next == Some('*') => {
-                if chars.get(at + 2).is_some_and(|c| "!M".contains(*c)) {
-                    return Err("a comment that the server runs (/*! */) cannot be looked into".to_owned());
-                }
-                at = (at + 2..chars.len())
-                    .find(|i| chars[*i] == '*' && chars.get(i + 1) == Some(&'/'))
-                    .ok_or_else(|| "a comment is opened here and never closed".to_owned())?
-                    + 2;
-            }
-            c if c.is_alphanumeric() || c == '_' => {
-                let end = (at..chars.len())
-                    .find(|i| !(chars[*i].is_alphanumeric() || chars[*i] == '_'))
-                    .unwrap_or(chars.len());
-                words.push(chars[at..end].iter().collect::<String>().to_uppercase());
-                at = end;
-            }
-            c => {
-                if !c.is_whitespace() {
-                    words.push(c.to_string());
-                }
-                at += 1;
-            }
-        }
-    }
-    Ok(words)
-}
-
-fn end_of_line(chars: &[char], from: usize) -> usize {
-    (from..chars.len())
-        .find(|i| chars[*i] == '\n')
-        .unwrap_or(chars.len())
-}
-
-/// Returns the place after the closing quote. A doubled quote reads as two strings side by side, which is the same.
-fn end_of_quoted(chars: &[char], from: usize) -> Option<usize> {
-    let quote = chars[from];
-    let mut at = from + 1;
-    while let Some(&c) = chars.get(at) {
-        match c {
-            '\\' if quote != '`' => at += 2,
-            c if c == quote => return Some(at + 1),
-            _ => at += 1,
-        }
-    }
-    None
+    let tokens = tokens(text).map_err(|why| why.to_string())?;
+    let word = |token| match token {
+        Token::Word(word) => word.to_uppercase(),
+        Token::Sign(sign) => sign.to_string(),
+        Token::Name(_) | Token::Text | Token::Number | Token::Variable(_) | Token::Placeholder => "''".to_owned(),
+    };
+    Ok(tokens.into_iter().map(word).collect())
 }
 
 #[cfg(test)]
