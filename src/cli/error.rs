@@ -92,7 +92,7 @@ impl From<ServerError> for CliError {
             }
             Cause::Refused { .. } | Cause::OtherServer { .. } => ErrorKind::NotReady,
             Cause::TakenOver(_) => ErrorKind::Locked,
-            Cause::Unexpected(_) => ErrorKind::Internal,
+            Cause::Unexpected(_) | Cause::TooLarge(_) => ErrorKind::Internal,
         };
         let hint = match &error.cause {
             Cause::Unreachable(_) => Some("check host, port and firewall, and that the server runs"),
@@ -117,6 +117,7 @@ impl From<ServerError> for CliError {
             | Cause::Lost(_)
             | Cause::TimedOut(_)
             | Cause::Unexpected(_)
+            | Cause::TooLarge(_)
             | Cause::TakenOver(_) => None,
         };
         let server = Some(format!("{} ({})", error.side, error.server).into_boxed_str());

@@ -202,12 +202,17 @@ fn shown_cell(cell: &Cell) -> String {
 }
 
 /// One spelling for a floating-point number: what reads back as the same number. Servers differ in exponents, trailing
-/// zeros and in whether zero has a sign.
+/// zeros and in whether zero has a sign. With `rounded`, twelve digits of it.
 #[must_use]
-pub fn one_spelling(text: &[u8]) -> Option<Vec<u8>> {
+pub fn one_spelling(text: &[u8], rounded: bool) -> Option<Vec<u8>> {
     let value: f64 = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
     let value = if value == 0.0 { 0.0 } else { value };
-    Some(format!("{value:?}").into_bytes())
+    let spelled = if rounded {
+        format!("{value:.11e}")
+    } else {
+        format!("{value:?}")
+    };
+    Some(spelled.into_bytes())
 }
 
 #[cfg(test)]
@@ -327,11 +332,14 @@ mod tests {
 
     #[test]
     fn floats_have_one_spelling() {
-        let spelled = |text: &str| one_spelling(text.as_bytes()).unwrap();
+        let spelled = |text: &str| one_spelling(text.as_bytes(), false).unwrap();
         assert_eq!(spelled("1e20"), spelled("100000000000000000000"));
         assert_eq!(spelled("-0"), spelled("0"));
         assert_ne!(spelled("0.1"), spelled("0.10000000000000002"));
-        assert_eq!(one_spelling(b"abc"), None);
+        assert_eq!(one_spelling(b"abc", false), None);
+        let rounded = |text: &str| one_spelling(text.as_bytes(), true).unwrap();
+        assert_eq!(rounded("0.1"), rounded("0.10000000000000002"));
+        assert_ne!(rounded("0.1"), rounded("0.10000000001"));
     }
 
     proptest! {

@@ -156,6 +156,38 @@ pub enum EventKind {
     Proof(ProofEvent),
     /// A row that differs on the two sides, and no lag explains it.
     Difference(Difference),
+    /// A statement of the application was judged by the query proof.
+    QueryJudged {
+        /// Its name, for a waiver.
+        fingerprint: String,
+        /// Its text without values.
+        statement: String,
+        /// `same`, `different result`, `slower`, `plan changed`, `error on green` or `not comparable`.
+        verdict: String,
+        /// What is behind the verdict; empty for `same`.
+        why: String,
+        /// Blue's median of the timed runs.
+        blue_ms: Option<f64>,
+        /// Green's.
+        green_ms: Option<f64>,
+        /// Why the playbook accepts it.
+        waived: Option<String>,
+        /// Which statement it is, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// The application's statements were replayed on green once more, to fill its buffer pool.
+    Warmed {
+        /// Which round, from 1.
+        round: usize,
+        /// How many statements were replayed.
+        statements: u64,
+        /// How many pages green read from disk meanwhile.
+        disk_reads: u64,
+        /// Whether the reads no longer fall.
+        is_flat: bool,
+    },
     /// Something worth knowing.
     Note {
         /// In words.

@@ -9,5 +9,6 @@ pub mod hooks;
 pub mod ports;
 pub mod prepare;
 pub mod proof;
+pub mod queries;
 pub mod switchover;
 mod words;

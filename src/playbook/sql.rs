@@ -52,7 +52,9 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     let word = |token| match token {
         Token::Word(word) => word.to_uppercase(),
         Token::Sign(sign) => sign.to_string(),
-        Token::Name(_) | Token::Text | Token::Number | Token::Variable(_) | Token::Placeholder => "''".to_owned(),
+        Token::Name(_) | Token::Text | Token::Number | Token::Variable(_) | Token::Placeholder => {
+            "''".to_owned()
+        }
     };
     Ok(tokens.into_iter().map(word).collect())
 }

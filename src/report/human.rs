@@ -24,6 +24,7 @@ pub struct Human {
     lag_shown: Option<Duration>,
     proof_shown: Option<Duration>,
     planned: Option<Step>,
+    query_shown: Option<Duration>,
     last_seq: u64,
     /// Whether lag is what was asked for: data, each time, with its time.
     lag_is_data: bool,
@@ -42,6 +43,7 @@ impl Human {
             lag_shown: None,
             proof_shown: None,
             planned: None,
+            query_shown: None,
             last_seq: 0,
             lag_is_data: false,
         }
@@ -179,6 +181,19 @@ impl Human {
                 let told = proof::difference(found);
                 lines.extend(told.into_iter().map(|line| data("", "", Tone::Error, line)));
             }
+            EventKind::QueryJudged { .. } => lines.extend(self.query(event)),
+            EventKind::Warmed {
+                round,
+                statements,
+                disk_reads,
+                is_flat,
+            } => {
+                let end = if *is_flat { ": warm" } else { "" };
+                let text = format!(
+                    "warming, round {round}: {statements} statements, {disk_reads} pages from disk{end}"
+                );
+                lines.push(now.talk("·", Tone::Plain, text));
+            }
             EventKind::Note { text } => lines.extend(now.talk_lines("·", Tone::Plain, text)),
             EventKind::Warning { text } => lines.extend(now.talk_lines("! warning:", Tone::Warning, text)),
             EventKind::AttemptEnded {
@@ -190,6 +205,43 @@ impl Human {
                 lines.extend(attempt_ended(now, *attempt, result, *pause_ms, enough.as_deref()));
             }
             EventKind::Result(fields) => lines.extend(result(fields)),
+        }
+        lines
+    }
+
+    /// What was found is shown each time; that all is well, now and then.
+    fn query(&mut self, event: &RunEvent) -> Vec<Line> {
+        let EventKind::QueryJudged {
+            fingerprint,
+            statement,
+            verdict,
+            why,
+            waived,
+            number,
+            of,
+            ..
+        } = &event.kind
+        else {
+            return Vec::new();
+        };
+        let now = Stamp(event.elapsed);
+        let mut lines = Vec::new();
+        let (mark, tone) = match (verdict.as_str(), waived) {
+            ("same" | "not comparable", _) => ("·", Tone::Plain),
+            ("plan changed", _) | (_, Some(_)) => ("! warning:", Tone::Warning),
+            _ => ("✗", Tone::Error),
+        };
+        if tone != Tone::Plain {
+            lines.push(now.talk(mark, tone, format!("query {fingerprint}: {verdict}: {why}")));
+            lines.push(now.talk(" ", Tone::Plain, format!("  {statement}")));
+            if let Some(reason) = waived {
+                lines.push(now.talk(" ", Tone::Warning, format!("  waived: {reason}")));
+            }
+        }
+        let is_due = self.query_shown.is_none_or(|at| event.elapsed >= at + self.every);
+        if is_due || number == of {
+            self.query_shown = Some(event.elapsed);
+            lines.push(now.talk("·", Tone::Plain, format!("queries: {number} of {of}")));
         }
         lines
     }

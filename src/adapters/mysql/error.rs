@@ -27,6 +27,8 @@ pub enum Cause {
     TimedOut(std::time::Duration),
     /// The answer is not of the form that was asked for.
     Unexpected(String),
+    /// The answer holds more bytes than may be read.
+    TooLarge(usize),
     /// Another bleen has taken this run over or ended it; nothing was sent.
     TakenOver(String),
     /// Another server answers at the address than when the command, or the run, began; nothing else was sent to it.
@@ -57,7 +59,7 @@ impl ServerError {
     pub fn is_unknown(&self) -> bool {
         matches!(
             self.cause,
-            Cause::Lost(_) | Cause::TimedOut(_) | Cause::Unexpected(_)
+            Cause::Lost(_) | Cause::TimedOut(_) | Cause::TooLarge(_) | Cause::Unexpected(_)
         )
     }
 
@@ -86,6 +88,7 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Unexpected(what) => write!(f, "unexpected answer: {what}"),
+            Self::TooLarge(bytes) => write!(f, "the answer holds more than {bytes} bytes"),
             Self::TakenOver(how) => write!(f, "{how}"),
             Self::OtherServer { expected, now } => {
                 write!(

@@ -267,14 +267,20 @@ async fn answer((session, caps): &mut (Session, Capabilities), at: usize, limit:
     Ok((
         Answer {
             columns: rows.first().map_or(0, Row::len),
-            rows: rows.into_iter().take(MOST_ROWS).map(cells).collect(),
+            rows: rows
+                .into_iter()
+                .take(MOST_ROWS)
+                .map(|row| cells(row, false))
+                .collect(),
             cut,
         },
         took,
     ))
 }
 
-fn cells(row: Row) -> Vec<Cell> {
+/// The values of a row in one spelling. With `rounded`, floating-point numbers keep twelve digits: the last ones of a sum
+/// depend on the order in which rows were read.
+pub(super) fn cells(row: Row, rounded: bool) -> Vec<Cell> {
     let columns = row.columns();
     let values = row.unwrap_raw().into_iter();
     values
@@ -290,7 +296,7 @@ fn cells(row: Row) -> Vec<Cell> {
                 column.column_type(),
                 ColumnType::MYSQL_TYPE_FLOAT | ColumnType::MYSQL_TYPE_DOUBLE
             );
-            match is_float.then(|| one_spelling(&bytes)).flatten() {
+            match is_float.then(|| one_spelling(&bytes, rounded)).flatten() {
                 Some(spelled) => Some(spelled),
                 None => Some(bytes),
             }

@@ -14,6 +14,7 @@ pub mod own_schema;
 pub mod position_read;
 pub mod prepare;
 pub mod proof;
+pub mod queries;
 pub mod quote;
 pub mod relax;
 pub mod replication;

@@ -268,6 +268,21 @@ impl Session {
         sql: &str,
         budget: Duration,
     ) -> Result<Vec<Vec<Row>>, ServerError> {
+        self.batch_within(doing, sql, budget, usize::MAX).await
+    }
+
+    /// As [`Session::batch`], and gives up reading when the rows hold more than `most_bytes`.
+    ///
+    /// # Errors
+    /// As [`Session::batch`]; [`Cause::TooLarge`], after which the session is spent: the rest of the answer is still on
+    /// its way.
+    pub async fn batch_within(
+        &mut self,
+        doing: &str,
+        sql: &str,
+        budget: Duration,
+        most_bytes: usize,
+    ) -> Result<Vec<Vec<Row>>, ServerError> {
         if let Some(cause) = &self.spent {
             let cause = Cause::Lost(format!(
                 "an earlier statement of this session got no answer: {cause}"
@@ -279,10 +294,18 @@ impl Session {
         let text = format!("{}{sql}", self.mark);
         let work = async {
             let mut sets = Vec::new();
+            let mut bytes = 0;
             let mut result = self.conn.query_iter(text).await?;
             while !result.is_empty() {
                 let has_columns = result.columns().is_some_and(|c| !c.is_empty());
-                let rows: Vec<Row> = result.collect().await?;
+                let mut rows: Vec<Row> = Vec::new();
+                while let Some(row) = result.next().await? {
+                    bytes += bytes_of(&row);
+                    if bytes > most_bytes {
+                        return Ok(Err(Cause::TooLarge(most_bytes)));
+                    }
+                    rows.push(row);
+                }
                 if has_columns {
                     sets.push(rows);
                 }
@@ -290,15 +313,16 @@ impl Session {
             // An error of a later statement of the batch is only told when it is asked for; left alone, the driver
             // would give it as the answer to the next batch.
             result.drop_result().await?;
-            Ok::<_, mysql_async::Error>(sets)
+            Ok::<_, mysql_async::Error>(Ok(sets))
         };
         let outcome = timeout(budget, work).await;
         let cause = match outcome {
-            Ok(Ok(sets)) => {
+            Ok(Ok(Ok(sets))) => {
                 self.spent = None;
                 self.answered = Instant::now();
                 return Ok(sets);
             }
+            Ok(Ok(Err(cause))) => cause,
             Ok(Err(error)) => statement_cause(&error),
             Err(_) => Cause::TimedOut(budget),
         };
@@ -396,6 +420,15 @@ pub(super) async fn connect(
         Err(_) => Err(failed(Cause::TimedOut(budget))),
         Ok(result) => result.map_err(failed),
     }
+}
+
+fn bytes_of(row: &Row) -> usize {
+    let bytes = |at| match row.as_ref(at) {
+        Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
+        // The text protocol has nothing else.
+        _ => 0,
+    };
+    (0..row.len()).map(bytes).sum()
 }
 
 fn options(target: &Target, address: &Address, purpose: &Purpose, run: &str, tls: bool) -> OptsBuilder {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::fingerprint::Fingerprint;
+use super::words::{Token, tokens};
 
 /// A statement as it was found on blue.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +40,26 @@ pub struct Candidate {
     pub unusable: Option<String>,
 }
 
+/// Whether a statement reads, by its first word. Others are never replayed, and not worth a line.
+#[must_use]
+pub fn reads(text: &str) -> bool {
+    let first = tokens(text).ok().and_then(|tokens| {
+        tokens.into_iter().find_map(|token| match token {
+            Token::Word(word) => Some(word.to_ascii_uppercase()),
+            _ => None,
+        })
+    });
+    // A text that cannot be cut is told with its reason.
+    first.is_none_or(|word| word == "SELECT" || word == "WITH")
+}
+
+/// Whether a text can be replayed as it stands: it is not cut, and its values are in it.
+#[must_use]
+pub fn is_whole(sample: &Sample) -> bool {
+    let has_place = || tokens(&sample.text).is_ok_and(|tokens| tokens.contains(&Token::Placeholder));
+    sample.unusable.is_none() && !has_place()
+}
+
 /// Comments by which bleen's own statements are known.
 const OWN_MARK: &str = "/* bleen ";
 
@@ -60,7 +81,7 @@ pub fn select(samples: Vec<Sample>, top: usize) -> Vec<Candidate> {
             Some(known) => {
                 known.count = known.count.saturating_add(sample.count);
                 known.total = known.total.saturating_add(sample.total);
-                if known.unusable.is_some() && sample.unusable.is_none() {
+                if !is_whole(known) && is_whole(&sample) {
                     known.text = sample.text;
                     known.unusable = None;
                 }
@@ -79,12 +100,22 @@ pub fn select(samples: Vec<Sample>, top: usize) -> Vec<Candidate> {
         })
         .collect();
     all.sort_by_key(|candidate| std::cmp::Reverse(candidate.count));
-    let frequent = all.iter().take(top).map(|c| (c.fingerprint.clone(), c.schema.clone()));
+    let frequent = all
+        .iter()
+        .take(top)
+        .map(|c| (c.fingerprint.clone(), c.schema.clone()));
     let mut chosen: Vec<_> = frequent.collect();
     all.sort_by(|a, b| b.total_ms.total_cmp(&a.total_ms));
-    let expensive = all.iter().take(top).map(|c| (c.fingerprint.clone(), c.schema.clone()));
+    let expensive = all
+        .iter()
+        .take(top)
+        .map(|c| (c.fingerprint.clone(), c.schema.clone()));
     chosen.extend(expensive);
-    all.retain(|c| chosen.iter().any(|(name, schema)| *name == c.fingerprint && *schema == c.schema));
+    all.retain(|c| {
+        chosen
+            .iter()
+            .any(|(name, schema)| *name == c.fingerprint && *schema == c.schema)
+    });
     all
 }
 
@@ -114,20 +145,28 @@ mod tests {
             1,
         );
         let texts: Vec<&str> = chosen.iter().map(|c| c.text.as_str()).collect();
-        assert_eq!(texts, ["SELECT b FROM t WHERE id = 1", "SELECT a FROM t WHERE id = 1"]);
+        assert_eq!(
+            texts,
+            ["SELECT b FROM t WHERE id = 1", "SELECT a FROM t WHERE id = 1"]
+        );
     }
 
     #[test]
     fn a_whole_text_stands_for_one_without_values() {
         let chosen = select(
             vec![
-                sample("SELECT a FROM t WHERE id = ?", 5, 10, Some("values are missing")),
+                sample("SELECT a FROM t WHERE id = ?", 5, 10, None),
                 sample("SELECT a FROM t WHERE id = 77", 2, 5, None),
             ],
             10,
         );
         assert_eq!(chosen.len(), 1);
-        assert_eq!((chosen[0].count, chosen[0].text.as_str()), (7, "SELECT a FROM t WHERE id = 77"));
-        assert_eq!(chosen[0].unusable, None);
+        assert_eq!(
+            (chosen[0].count, chosen[0].text.as_str()),
+            (7, "SELECT a FROM t WHERE id = 77")
+        );
+        let cut = select(vec![sample("SELECT a FROM t", 5, 10, Some("cut"))], 10);
+        assert_eq!(cut[0].unusable.as_deref(), Some("cut"));
+        assert!(reads("/* x */ (select 1)") && !reads("INSERT INTO t SELECT 1"));
     }
 }

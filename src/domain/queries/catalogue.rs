@@ -85,7 +85,11 @@ pub fn decide(reading: &Reading, catalogue: &Catalogue) -> Decision {
                 table: Some(table.clone()),
                 columns: columns.clone(),
             };
-            if keys(&needs) { Comparison::Ordered } else { Comparison::Set }
+            if keys(&needs) {
+                Comparison::Ordered
+            } else {
+                Comparison::Set
+            }
         }
         Order::OneRow | Order::None => Comparison::Set,
     };
@@ -116,7 +120,9 @@ struct All {
 impl All {
     fn take_in(&mut self, reading: &Reading, catalogue: &Catalogue, depth: usize) -> Result<(), Stop> {
         if depth > VIEWS_DEEP {
-            return Err(Stop::No(format!("more than {VIEWS_DEEP} views stand on each other")));
+            return Err(Stop::No(format!(
+                "more than {VIEWS_DEEP} views stand on each other"
+            )));
         }
         let unknown: Vec<TableName> = reading
             .named
@@ -145,7 +151,10 @@ impl All {
                 }
                 _ if named.may_be_cte => {}
                 _ => {
-                    return Err(Stop::No(format!("blue has no table {} that the account may see", named.name)));
+                    return Err(Stop::No(format!(
+                        "blue has no table {} that the account may see",
+                        named.name
+                    )));
                 }
             }
         }

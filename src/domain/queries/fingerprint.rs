@@ -31,7 +31,11 @@ impl Fingerprint {
     pub fn new(text: impl Into<String>) -> Result<Self, NotAFingerprint> {
         let text = text.into();
         let fits = text.len() == DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if fits { Ok(Self(text)) } else { Err(NotAFingerprint(text)) }
+        if fits {
+            Ok(Self(text))
+        } else {
+            Err(NotAFingerprint(text))
+        }
     }
 
     /// The fingerprint of a statement. A text that cannot be cut into words has one, too, of the text itself: it still
@@ -73,14 +77,96 @@ impl From<Fingerprint> for String {
 
 /// Words whose case says nothing. Names of tables keep theirs: on most servers it matters.
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "ANY", "AS", "ASC", "BETWEEN", "BINARY", "BY", "CASE", "COLLATE", "CROSS", "CURRENT_DATE",
-    "CURRENT_TIME", "CURRENT_TIMESTAMP", "DELETE", "DESC", "DISTINCT", "DISTINCTROW", "DIV", "DUAL", "ELSE", "END",
-    "ESCAPE", "EXCEPT", "EXISTS", "FALSE", "FOR", "FORCE", "FROM", "FULL", "GROUP", "HAVING", "IGNORE", "IN", "INDEX",
-    "INNER", "INSERT", "INTERSECT", "INTERVAL", "INTO", "IS", "JOIN", "KEY", "LATERAL", "LEFT", "LIKE", "LIMIT", "LOCK",
-    "MOD", "MODE", "NATURAL", "NOT", "NULL", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER", "PARTITION", "RECURSIVE",
-    "REGEXP", "REPLACE", "RIGHT", "RLIKE", "ROLLUP", "ROW", "ROWS", "SELECT", "SEPARATOR", "SET", "SHARE", "SHOW",
-    "SQL_NO_CACHE", "SQL_CALC_FOUND_ROWS", "STRAIGHT_JOIN", "TABLE", "THEN", "TRUE", "UNION", "UNKNOWN", "UPDATE",
-    "USE", "USING", "VALUES", "WHEN", "WHERE", "WINDOW", "WITH", "XOR",
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BINARY",
+    "BY",
+    "CASE",
+    "COLLATE",
+    "CROSS",
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "CURRENT_TIMESTAMP",
+    "DELETE",
+    "DESC",
+    "DISTINCT",
+    "DISTINCTROW",
+    "DIV",
+    "DUAL",
+    "ELSE",
+    "END",
+    "ESCAPE",
+    "EXCEPT",
+    "EXISTS",
+    "FALSE",
+    "FOR",
+    "FORCE",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "IGNORE",
+    "IN",
+    "INDEX",
+    "INNER",
+    "INSERT",
+    "INTERSECT",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "KEY",
+    "LATERAL",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "LOCK",
+    "MOD",
+    "MODE",
+    "NATURAL",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "RECURSIVE",
+    "REGEXP",
+    "REPLACE",
+    "RIGHT",
+    "RLIKE",
+    "ROLLUP",
+    "ROW",
+    "ROWS",
+    "SELECT",
+    "SEPARATOR",
+    "SET",
+    "SHARE",
+    "SHOW",
+    "SQL_NO_CACHE",
+    "SQL_CALC_FOUND_ROWS",
+    "STRAIGHT_JOIN",
+    "TABLE",
+    "THEN",
+    "TRUE",
+    "UNION",
+    "UNKNOWN",
+    "UPDATE",
+    "USE",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
+    "XOR",
 ];
 
 /// A statement without its values: `SELECT a FROM t WHERE b IN (?, ...) AND c = ?`.
@@ -120,11 +206,19 @@ pub fn normal(text: &str) -> Result<String, NotCut> {
 /// Adds a part, and folds what only counts values: a sign before a value, texts side by side, lists, rows of values.
 fn push(parts: &mut Vec<String>, part: String) {
     let ends_with = |parts: &[String], end: &[&str]| {
-        parts.len() >= end.len() && parts[parts.len() - end.len()..].iter().zip(end).all(|(a, b)| a == b)
+        parts.len() >= end.len()
+            && parts[parts.len() - end.len()..]
+                .iter()
+                .zip(end)
+                .all(|(a, b)| a == b)
     };
     if part == "?" {
         let signed = matches!(parts.last().map(String::as_str), Some("-" | "+"))
-            && parts.len().checked_sub(2).and_then(|at| parts.get(at)).is_none_or(|before| opens(before));
+            && parts
+                .len()
+                .checked_sub(2)
+                .and_then(|at| parts.get(at))
+                .is_none_or(|before| opens(before));
         if signed {
             parts.pop();
         }
@@ -153,8 +247,10 @@ fn push(parts: &mut Vec<String>, part: String) {
 
 /// Whether a sign after this part belongs to the value, and is no subtraction.
 fn opens(part: &str) -> bool {
-    matches!(part, "(" | "," | "=" | "<" | ">" | "+" | "-" | "*" | "/" | "%" | "|" | "&")
-        || KEYWORDS.contains(&part) && part != "END"
+    matches!(
+        part,
+        "(" | "," | "=" | "<" | ">" | "+" | "-" | "*" | "/" | "%" | "|" | "&"
+    ) || KEYWORDS.contains(&part) && part != "END"
 }
 
 /// Whether the parts end inside an open list of values.
@@ -167,7 +263,10 @@ fn in_a_list(parts: &[String]) -> bool {
 
 /// Whether this bracket opens a list whose length says nothing: after IN, and rows of values.
 fn is_list_head(parts: &[String], open: usize) -> bool {
-    let before = open.checked_sub(1).and_then(|at| parts.get(at)).map(String::as_str);
+    let before = open
+        .checked_sub(1)
+        .and_then(|at| parts.get(at))
+        .map(String::as_str);
     match before {
         Some("IN" | "VALUES" | "ROW") => true,
         Some(",") => open >= 2 && parts[open - 2] == ")",
@@ -204,12 +303,18 @@ mod tests {
             assert_eq!(normal(text).unwrap(), first, "{text}");
             assert_eq!(Fingerprint::of(text), Fingerprint::of(all[0]));
         }
-        assert_eq!(normal("VALUES ROW(1,2), ROW(3,4)").unwrap(), "VALUES ROW ( ... ) , ROW ( ... )");
+        assert_eq!(
+            normal("VALUES ROW(1,2), ROW(3,4)").unwrap(),
+            "VALUES ROW ( ... ) , ROW ( ... )"
+        );
         assert_eq!(
             normal("SELECT 1 WHERE (a, b) IN ((1,2),(3,4), (5,6))").unwrap(),
             "SELECT ? WHERE ( a , b ) IN ( ( ... ) )"
         );
-        assert_eq!(normal("SELECT a - 1, f(-1), 'a' 'b'").unwrap(), "SELECT a - ? , F ( ? ) , ?");
+        assert_eq!(
+            normal("SELECT a - 1, f(-1), 'a' 'b'").unwrap(),
+            "SELECT a - ? , F ( ? ) , ?"
+        );
     }
 
     #[test]

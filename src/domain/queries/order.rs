@@ -1,7 +1,8 @@
 //! Whether the order of a statement's rows is total, so that two servers must give the same rows in the same places.
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    BinaryOperator, Distinct, Expr, GroupByExpr, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor,
+    Value,
 };
 
 use super::reading::{is_one_row, order_by};
@@ -91,12 +92,14 @@ impl Order {
             .collect();
         let tables = tables(select, qualify);
         let fixed = conditions(select, tables.len() == 1);
-        let is_fixed = |name: &String| by.iter().any(|(_, by)| by == name) || fixed.iter().any(|f| f.column == *name);
+        let is_fixed =
+            |name: &String| by.iter().any(|(_, by)| by == name) || fixed.iter().any(|f| f.column == *name);
         if let GroupByExpr::Expressions(group, with) = &select.group_by
             && !group.is_empty()
         {
             // One row for each group.
-            let names: Option<Vec<String>> = group.iter().map(|by| column(by).map(|(_, name)| name)).collect();
+            let names: Option<Vec<String>> =
+                group.iter().map(|by| column(by).map(|(_, name)| name)).collect();
             let total = with.is_empty() && names.is_some_and(|names| names.iter().all(is_fixed));
             return if total { Self::Total } else { Self::None };
         }
@@ -120,7 +123,11 @@ impl Order {
         };
         Self::TotalIf {
             table: table.clone(),
-            columns: by.iter().map(|(_, name)| Fixed::by_order(name)).chain(fixed).collect(),
+            columns: by
+                .iter()
+                .map(|(_, name)| Fixed::by_order(name))
+                .chain(fixed)
+                .collect(),
         }
     }
 
@@ -151,9 +158,16 @@ pub(super) fn tables(
     factors
         .map(|factor| match factor {
             TableFactor::Table { name, alias, .. } => {
-                let own = name.0.last().and_then(|part| part.as_ident()).map(|ident| &ident.value);
+                let own = name
+                    .0
+                    .last()
+                    .and_then(|part| part.as_ident())
+                    .map(|ident| &ident.value);
                 let alias = alias.as_ref().map(|alias| &alias.name.value).or(own);
-                (alias.map(|alias| alias.to_lowercase()).unwrap_or_default(), qualify(name))
+                (
+                    alias.map(|alias| alias.to_lowercase()).unwrap_or_default(),
+                    qualify(name),
+                )
             }
             _ => (String::new(), None),
         })
@@ -177,7 +191,9 @@ pub(super) fn column(expr: &Expr) -> Option<(Option<String>, String)> {
 /// The column that an ORDER BY means. A name may be that of another expression: `SELECT f(a) AS id … ORDER BY id`.
 fn ordered_column(expr: &Expr, select: &Select) -> Option<(Option<String>, String)> {
     if let Expr::Value(value) = expr {
-        let Value::Number(place, _) = &value.value else { return None };
+        let Value::Number(place, _) = &value.value else {
+            return None;
+        };
         let place: usize = place.parse().ok()?;
         let items = select.projection.get(..place)?;
         return match items.last()? {
@@ -200,7 +216,10 @@ fn ordered_column(expr: &Expr, select: &Select) -> Option<(Option<String>, Strin
 }
 
 fn is_wildcard(item: &SelectItem) -> bool {
-    !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. })
+    !matches!(
+        item,
+        SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
+    )
 }
 
 /// The columns that a WHERE compares with one value each; only where there is a single table.
@@ -214,12 +233,20 @@ pub(super) fn conditions(select: &Select, single: bool) -> Vec<Fixed> {
 
 fn collect(condition: &Expr, found: &mut Vec<Fixed>) {
     match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::And,
+            right,
+        } => {
             collect(left, found);
             collect(right, found);
         }
         Expr::Nested(inner) => collect(inner, found),
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Eq,
+            right,
+        } => {
             let (name, value) = match (column(left), column(right)) {
                 (Some((_, name)), None) => (name, right),
                 (None, Some((_, name))) => (name, left),

@@ -84,7 +84,12 @@ impl Plan {
                 (Some(before), Some(after)) => {
                     let rows = before.magnitude.abs_diff(after.magnitude) > 1;
                     if before.access != after.access || before.key != after.key {
-                        found.push(format!("{}: {} became {}", before.table, before.words(), after.words()));
+                        found.push(format!(
+                            "{}: {} became {}",
+                            before.table,
+                            before.words(),
+                            after.words()
+                        ));
                     } else if rows {
                         found.push(format!(
                             "{}: {} expects {} rows instead of {}",
@@ -95,8 +100,13 @@ impl Plan {
                         ));
                     }
                 }
-                (Some(before), None) => found.push(format!("{} is no longer read as a table of its own", before.table)),
-                (None, Some(after)) => found.push(format!("{} is read by {} as well", after.table, after.words())),
+                (Some(before), None) => found.push(format!(
+                    "{} is no longer read as a table of its own",
+                    before.table
+                )),
+                (None, Some(after)) => {
+                    found.push(format!("{} is read by {} as well", after.table, after.words()))
+                }
                 (None, None) => {}
             }
             // A statement over a hundred tables would fill the screen.
@@ -107,7 +117,11 @@ impl Plan {
         let order = |plan: &Self| plan.tables.iter().map(|t| t.table.clone()).collect::<Vec<_>>();
         let (before, after) = (order(self), order(other));
         if before != after && sorted(before.clone()) == sorted(after.clone()) {
-            found.push(format!("tables are joined as {} instead of {}", after.join(", "), before.join(", ")));
+            found.push(format!(
+                "tables are joined as {} instead of {}",
+                after.join(", "),
+                before.join(", ")
+            ));
         }
         for (what, before, after) in [
             ("a temporary table", self.temporary, other.temporary),
@@ -216,7 +230,10 @@ mod tests {
         assert_eq!(mariadb.tables[0], table("orders", "ALL", None, 4));
         assert_eq!(mariadb.tables[1], mysql.tables[1]);
         assert!(mariadb.temporary && mariadb.filesort);
-        assert_eq!(mysql.changes(&mariadb), ["orders: ref on by_customer became a full scan"]);
+        assert_eq!(
+            mysql.changes(&mariadb),
+            ["orders: ref on by_customer became a full scan"]
+        );
         assert!(Plan::read("{").is_err());
         assert!(Plan::read(&"[".repeat(100_000)).is_err());
     }
@@ -228,8 +245,19 @@ mod tests {
             ..Plan::default()
         };
         assert!(plan(2).changes(&plan(3)).is_empty());
-        assert_eq!(plan(1).changes(&plan(4)), ["t: range on k expects some 10000 rows instead of some 10"]);
-        assert_eq!((magnitude(0.0), magnitude(9.9), magnitude(10.0), magnitude(f64::NAN)), (0, 0, 1, 0));
+        assert_eq!(
+            plan(1).changes(&plan(4)),
+            ["t: range on k expects some 10000 rows instead of some 10"]
+        );
+        assert_eq!(
+            (
+                magnitude(0.0),
+                magnitude(9.9),
+                magnitude(10.0),
+                magnitude(f64::NAN)
+            ),
+            (0, 0, 1, 0)
+        );
     }
 
     #[test]
@@ -247,7 +275,10 @@ mod tests {
         };
         assert_eq!(
             one.changes(&other),
-            ["tables are joined as b, a instead of a, b", "a temporary table came in"]
+            [
+                "tables are joined as b, a instead of a, b",
+                "a temporary table came in"
+            ]
         );
         assert!(one.changes(&one).is_empty());
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, ObjectName, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, Visit, Visitor,
+    Expr, FunctionArgumentClause, FunctionArguments, GroupByExpr, LimitClause, ObjectName, OrderByKind,
+    Query, Select, SelectItem, SetExpr, Statement, TableFactor, Visit, Visitor,
 };
 use sqlparser::dialect::MySqlDialect;
 use sqlparser::parser::Parser;
@@ -42,7 +42,13 @@ pub struct Named {
 }
 
 /// Schemas that belong to the server or to bleen.
-const NOT_THE_APPLICATIONS: &[&str] = &["bleen", "information_schema", "mysql", "performance_schema", "sys"];
+const NOT_THE_APPLICATIONS: &[&str] = &[
+    "bleen",
+    "information_schema",
+    "mysql",
+    "performance_schema",
+    "sys",
+];
 
 /// How deep brackets and subqueries may be nested.
 const DEPTH: usize = 40;
@@ -131,9 +137,15 @@ fn at_first_sight(text: &str) -> Result<(), String> {
         Token::Variable(name) => Some(name),
         _ => None,
     }) {
-        return Err(format!("it uses the variable {name}, whose value belongs to a session or a server"));
+        return Err(format!(
+            "it uses the variable {name}, whose value belongs to a session or a server"
+        ));
     }
-    let pair = |a: &str, b: &[&str]| words.windows(2).any(|two| two[0] == a && b.contains(&two[1].as_str()));
+    let pair = |a: &str, b: &[&str]| {
+        words
+            .windows(2)
+            .any(|two| two[0] == a && b.contains(&two[1].as_str()))
+    };
     if pair("FOR", &["UPDATE", "SHARE"]) || pair("LOCK", &["IN"]) {
         return Err("it takes locks".to_owned());
     }
@@ -143,10 +155,31 @@ fn at_first_sight(text: &str) -> Result<(), String> {
     if pair("NEXT", &["VALUE"]) || pair("PREVIOUS", &["VALUE"]) {
         return Err("it uses a sequence".to_owned());
     }
-    let chain = ["AND", "OR", "XOR", "+", "-", "*", "/", "%", "|", "&", "^", "=", "<", ">", "UNION", "EXCEPT", "INTERSECT"];
-    let is_chained = |word: &String| chain.contains(&word.as_str()) || word == "DIV" || word == "MOD" || word == "JOIN";
+    let chain = [
+        "AND",
+        "OR",
+        "XOR",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "|",
+        "&",
+        "^",
+        "=",
+        "<",
+        ">",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+    ];
+    let is_chained =
+        |word: &String| chain.contains(&word.as_str()) || word == "DIV" || word == "MOD" || word == "JOIN";
     if words.iter().filter(|word| is_chained(word)).count() > OPERATORS {
-        return Err(format!("it has more than {OPERATORS} operators, too many to be looked into"));
+        return Err(format!(
+            "it has more than {OPERATORS} operators, too many to be looked into"
+        ));
     }
     Ok(())
 }
@@ -204,12 +237,15 @@ impl Visitor for Finder<'_> {
         if let Some(limit) = &query.limit_clause {
             match most_rows(limit) {
                 Some(rows) if self.depth == 1 && rows > MOST_ROWS as u64 => {
-                    return no(format!("it may return more than {MOST_ROWS} rows, the most that are compared"));
+                    return no(format!(
+                        "it may return more than {MOST_ROWS} rows, the most that are compared"
+                    ));
                 }
                 Some(0) => {}
                 Some(_) => {
                     let order = Order::of(query, |name| self.qualified(name));
-                    self.needs.extend(order.needs_key("LIMIT without an order that a unique key makes total"));
+                    self.needs
+                        .extend(order.needs_key("LIMIT without an order that a unique key makes total"));
                 }
                 None => return no("its LIMIT is no plain number"),
             }
@@ -234,7 +270,11 @@ impl Visitor for Finder<'_> {
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<String> {
         match factor {
             TableFactor::Table { version: Some(_), .. } => no("it reads the history of a table"),
-            TableFactor::Table { args: None, sample: None, .. }
+            TableFactor::Table {
+                args: None,
+                sample: None,
+                ..
+            }
             | TableFactor::Derived { sample: None, .. }
             | TableFactor::NestedJoin { .. }
             | TableFactor::JsonTable { .. } => ControlFlow::Continue(()),
@@ -257,8 +297,14 @@ impl Visitor for Finder<'_> {
             }
             return no("its default schema is not known");
         };
-        if NOT_THE_APPLICATIONS.iter().any(|schema| schema.eq_ignore_ascii_case(&name.schema)) {
-            return no(format!("it reads {}, which is not the application's", name.schema));
+        if NOT_THE_APPLICATIONS
+            .iter()
+            .any(|schema| schema.eq_ignore_ascii_case(&name.schema))
+        {
+            return no(format!(
+                "it reads {}, which is not the application's",
+                name.schema
+            ));
         }
         self.named.insert(Named { name, may_be_cte });
         ControlFlow::Continue(())
@@ -270,11 +316,15 @@ impl Visitor for Finder<'_> {
                 let [part] = function.name.0.as_slice() else {
                     return no(format!("it calls the stored function {}", function.name));
                 };
-                let name = part.as_ident().map_or_else(|| function.name.to_string(), |ident| ident.value.clone());
+                let name = part
+                    .as_ident()
+                    .map_or_else(|| function.name.to_string(), |ident| ident.value.clone());
                 let (arguments, ordered) = match &function.args {
                     FunctionArguments::List(list) => (
                         list.args.len(),
-                        list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_))),
+                        list.clauses
+                            .iter()
+                            .any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_))),
                     ),
                     FunctionArguments::None => (0, false),
                     FunctionArguments::Subquery(_) => (1, false),
@@ -313,7 +363,10 @@ fn is_reading(body: &SetExpr) -> bool {
 
 /// The number in a LIMIT.
 fn most_rows(limit: &LimitClause) -> Option<u64> {
-    let (LimitClause::LimitOffset { limit: Some(limit), .. } | LimitClause::OffsetCommaLimit { limit, .. }) = limit
+    let (LimitClause::LimitOffset {
+        limit: Some(limit), ..
+    }
+    | LimitClause::OffsetCommaLimit { limit, .. }) = limit
     else {
         return None;
     };
@@ -342,7 +395,9 @@ fn loose_columns(select: &Select, qualify: impl Fn(&ObjectName) -> Option<TableN
                 continue;
             }
         };
-        let grouped = by.iter().any(|by| by == expr || super::order::column(by).map(|(_, name)| name) == alias)
+        let grouped = by
+            .iter()
+            .any(|by| by == expr || super::order::column(by).map(|(_, name)| name) == alias)
             || by.iter().any(|by| matches!(by, Expr::Value(_)));
         if grouped {
             continue;
@@ -351,9 +406,9 @@ fn loose_columns(select: &Select, qualify: impl Fn(&ObjectName) -> Option<TableN
         // The visitor never breaks off.
         let _ = expr.visit(&mut outside);
         for (qualifier, name) in outside.columns {
-            let named = group
-                .iter()
-                .any(|(by, column)| *column == name && (by.is_none() || qualifier.is_none() || *by == qualifier));
+            let named = group.iter().any(|(by, column)| {
+                *column == name && (by.is_none() || qualifier.is_none() || *by == qualifier)
+            });
             if !named {
                 loose.insert(qualifier);
             }
@@ -373,7 +428,9 @@ fn loose_columns(select: &Select, qualify: impl Fn(&ObjectName) -> Option<TableN
             NeedsKey {
                 why: why.to_owned(),
                 table: table.and_then(|(_, table)| table.clone()),
-                columns: columns.chain(conditions(select, only).into_iter().filter(|_| only)).collect(),
+                columns: columns
+                    .chain(conditions(select, only).into_iter().filter(|_| only))
+                    .collect(),
             }
         })
         .collect()
@@ -441,7 +498,11 @@ fn has_aggregate(expr: &Expr) -> bool {
     impl Visitor for Any {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            if is_aggregate(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if is_aggregate(expr) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         }
     }
     expr.visit(&mut Any).is_break()

@@ -35,8 +35,14 @@ fn shop() -> Catalogue {
         table("customers", vec![key(&[("id", false)]), key(&[("email", true)])]),
         table("items", vec![key(&[("order_id", false), ("line", false)])]),
         table("log", vec![]),
-        view("paid", "select `shop`.`orders`.`id` AS `id` from `shop`.`orders` where (`shop`.`orders`.`status` = 'paid')"),
-        view("recent", "select `shop`.`paid`.`id` AS `id` from `shop`.`paid` where `shop`.`paid`.`at` > now()"),
+        view(
+            "paid",
+            "select `shop`.`orders`.`id` AS `id` from `shop`.`orders` where (`shop`.`orders`.`status` = 'paid')",
+        ),
+        view(
+            "recent",
+            "select `shop`.`paid`.`id` AS `id` from `shop`.`paid` where `shop`.`paid`.`at` > now()",
+        ),
         (name("shop", "x"), Relation::Absent),
     ])
 }
@@ -59,18 +65,51 @@ fn replay(text: &str) -> Replay {
 fn reading_statements_are_replayed_and_their_tables_known() {
     for (text, tables) in [
         ("SELECT * FROM orders WHERE id = 7", "orders"),
-        ("select o.id from shop.orders o, customers c where c.id = o.customer_id", "customers orders"),
-        ("SELECT 1 FROM orders WHERE EXISTS (SELECT 1 FROM items i WHERE i.order_id = orders.id)", "items orders"),
-        ("SELECT * FROM (SELECT id FROM customers) AS d LEFT JOIN `items` USING (id)", "customers items"),
-        ("SELECT (SELECT MAX(id) FROM log) FROM orders UNION ALL SELECT id FROM customers", "customers log orders"),
-        ("WITH x AS (SELECT id FROM orders) SELECT * FROM x JOIN customers c ON c.id = x.id", "customers orders"),
+        (
+            "select o.id from shop.orders o, customers c where c.id = o.customer_id",
+            "customers orders",
+        ),
+        (
+            "SELECT 1 FROM orders WHERE EXISTS (SELECT 1 FROM items i WHERE i.order_id = orders.id)",
+            "items orders",
+        ),
+        (
+            "SELECT * FROM (SELECT id FROM customers) AS d LEFT JOIN `items` USING (id)",
+            "customers items",
+        ),
+        (
+            "SELECT (SELECT MAX(id) FROM log) FROM orders UNION ALL SELECT id FROM customers",
+            "customers log orders",
+        ),
+        (
+            "WITH x AS (SELECT id FROM orders) SELECT * FROM x JOIN customers c ON c.id = x.id",
+            "customers orders",
+        ),
         ("SELECT id FROM paid", "orders"),
-        ("SELECT SQL_NO_CACHE id FROM orders USE INDEX (PRIMARY) WHERE a <=> NULL AND b DIV 2 = 1", "orders"),
-        ("SELECT STRAIGHT_JOIN o.id FROM orders o STRAIGHT_JOIN items i ON i.order_id = o.id", "items orders"),
-        ("SELECT COUNT(DISTINCT a), GROUP_CONCAT(b ORDER BY b SEPARATOR ';') FROM orders", "orders"),
-        ("SELECT DATE_ADD(placed_at, INTERVAL 1 DAY), CAST(a AS CHAR), a->>'$.b' FROM orders;", "orders"),
-        ("SELECT 'FOR UPDATE', \"NOW()\", `into` FROM orders /* FOR UPDATE */", "orders"),
-        ("(SELECT id FROM orders WHERE id = 1 LIMIT 1) UNION (SELECT id FROM customers WHERE id = 2)", "customers orders"),
+        (
+            "SELECT SQL_NO_CACHE id FROM orders USE INDEX (PRIMARY) WHERE a <=> NULL AND b DIV 2 = 1",
+            "orders",
+        ),
+        (
+            "SELECT STRAIGHT_JOIN o.id FROM orders o STRAIGHT_JOIN items i ON i.order_id = o.id",
+            "items orders",
+        ),
+        (
+            "SELECT COUNT(DISTINCT a), GROUP_CONCAT(b ORDER BY b SEPARATOR ';') FROM orders",
+            "orders",
+        ),
+        (
+            "SELECT DATE_ADD(placed_at, INTERVAL 1 DAY), CAST(a AS CHAR), a->>'$.b' FROM orders;",
+            "orders",
+        ),
+        (
+            "SELECT 'FOR UPDATE', \"NOW()\", `into` FROM orders /* FOR UPDATE */",
+            "orders",
+        ),
+        (
+            "(SELECT id FROM orders WHERE id = 1 LIMIT 1) UNION (SELECT id FROM customers WHERE id = 2)",
+            "customers orders",
+        ),
     ] {
         let found: Vec<String> = replay(text).tables.into_iter().map(|table| table.table).collect();
         assert_eq!(found.join(" "), tables, "{text}");
@@ -85,7 +124,10 @@ fn what_is_left_out_says_why() {
         ("CALL p()", "not a SELECT"),
         ("WITH c AS (SELECT 1) DELETE FROM orders", "not a SELECT"),
         ("WITH c AS (SELECT 1) UPDATE orders SET a = 1", "not a SELECT"),
-        ("SELECT 1 FROM orders; DROP TABLE orders", "more than one statement"),
+        (
+            "SELECT 1 FROM orders; DROP TABLE orders",
+            "more than one statement",
+        ),
         ("SELECT * FROM orders FOR UPDATE", "locks"),
         ("SELECT * FROM orders FOR SHARE SKIP LOCKED", "locks"),
         ("SELECT * FROM orders LOCK IN SHARE MODE", "locks"),
@@ -117,9 +159,18 @@ fn what_is_left_out_says_why() {
         ("SELECT 1 FROM dual", "no table"),
         ("SELECT * FROM orders LIMIT 10", "LIMIT without"),
         ("SELECT * FROM orders ORDER BY total LIMIT 10", "LIMIT without"),
-        ("SELECT * FROM orders o JOIN items i ON i.order_id = o.id ORDER BY o.id LIMIT 10", "LIMIT without"),
-        ("SELECT * FROM orders WHERE a IN (SELECT id FROM log LIMIT 3)", "LIMIT without"),
-        ("SELECT f.id FROM orders f ORDER BY id LIMIT 100000", "more than 10000"),
+        (
+            "SELECT * FROM orders o JOIN items i ON i.order_id = o.id ORDER BY o.id LIMIT 10",
+            "LIMIT without",
+        ),
+        (
+            "SELECT * FROM orders WHERE a IN (SELECT id FROM log LIMIT 3)",
+            "LIMIT without",
+        ),
+        (
+            "SELECT f.id FROM orders f ORDER BY id LIMIT 100000",
+            "more than 10000",
+        ),
         ("SELECT a, b, COUNT(*) FROM orders GROUP BY a", "GROUP BY"),
         ("SELECT *, COUNT(*) FROM orders GROUP BY a", "GROUP BY"),
         ("SELECT GROUP_CONCAT(a) FROM orders", "GROUP_CONCAT"),
@@ -137,7 +188,11 @@ fn what_is_left_out_says_why() {
             other => panic!("{text}: {other:?}"),
         }
     }
-    assert!(look("SELECT * FROM t", None).unwrap_err().contains("default schema"));
+    assert!(
+        look("SELECT * FROM t", None)
+            .unwrap_err()
+            .contains("default schema")
+    );
 }
 
 #[test]
@@ -150,17 +205,29 @@ fn an_order_is_total_only_by_a_key() {
         ("SELECT * FROM orders ORDER BY total", Set),
         ("SELECT * FROM orders", Set),
         ("SELECT * FROM orders o WHERE o.id = 5 LIMIT 1", Ordered),
-        ("SELECT * FROM items WHERE order_id = 5 AND (line = 2) LIMIT 1", Ordered),
+        (
+            "SELECT * FROM items WHERE order_id = 5 AND (line = 2) LIMIT 1",
+            Ordered,
+        ),
         ("SELECT * FROM items WHERE order_id = 5 ORDER BY line", Ordered),
-        ("SELECT * FROM items WHERE order_id = 5 OR line = 2 ORDER BY line", Set),
+        (
+            "SELECT * FROM items WHERE order_id = 5 OR line = 2 ORDER BY line",
+            Set,
+        ),
         ("SELECT * FROM customers WHERE email = 'a' LIMIT 1", Ordered),
         ("SELECT COUNT(*), MAX(a) FROM orders LIMIT 1", Set),
-        ("SELECT a, COUNT(*) FROM orders GROUP BY a ORDER BY a LIMIT 3", Ordered),
+        (
+            "SELECT a, COUNT(*) FROM orders GROUP BY a ORDER BY a LIMIT 3",
+            Ordered,
+        ),
         ("SELECT a, COUNT(*) FROM orders GROUP BY a ORDER BY COUNT(*)", Set),
         ("SELECT DISTINCT a FROM log ORDER BY a LIMIT 3", Ordered),
         ("SELECT -id AS id FROM log ORDER BY id", Set),
         ("SELECT total AS id FROM orders ORDER BY id", Set),
-        ("SELECT c.id, c.name, COUNT(*) FROM customers c JOIN orders o ON o.c = c.id GROUP BY c.id", Set),
+        (
+            "SELECT c.id, c.name, COUNT(*) FROM customers c JOIN orders o ON o.c = c.id GROUP BY c.id",
+            Set,
+        ),
         ("SELECT id, a, MAX(b) FROM orders GROUP BY id", Set),
     ] {
         assert_eq!(replay(text).comparison, comparison, "{text}");
@@ -194,7 +261,10 @@ fn what_is_not_known_yet_is_asked_for() {
         keys: vec![],
     };
     known.insert(name("other", "t"), table);
-    assert_eq!(decide(&reading, &known), Decision::Ask(vec![name("shop", "orders")]));
+    assert_eq!(
+        decide(&reading, &known),
+        Decision::Ask(vec![name("shop", "orders")])
+    );
 }
 
 #[test]
@@ -211,13 +281,29 @@ fn a_view_on_itself_ends() {
 #[test]
 fn a_long_chain_does_not_exhaust_the_stack() {
     let within = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {
-        for (chain, times) in [("OR a = 1 ", 249), ("+ 1 ", 499), ("UNION SELECT id FROM orders ", 500)] {
+        for (chain, times) in [
+            ("OR a = 1 ", 249),
+            ("+ 1 ", 499),
+            ("UNION SELECT id FROM orders ", 500),
+        ] {
             let text = format!("SELECT id FROM orders WHERE 1 {}", chain.repeat(times));
             assert!(look(&text, Some("shop")).is_ok(), "{chain}");
             let text = format!("SELECT id FROM orders WHERE 1 {}", chain.repeat(100_000));
-            assert!(look(&text, Some("shop")).unwrap_err().contains("operators"), "{chain}");
+            assert!(
+                look(&text, Some("shop")).unwrap_err().contains("operators"),
+                "{chain}"
+            );
         }
-        for deep in ["(", "NOT ", "(SELECT ", "- ", "!", "~", "CASE WHEN ", "EXISTS (SELECT 1 FROM orders WHERE "] {
+        for deep in [
+            "(",
+            "NOT ",
+            "(SELECT ",
+            "- ",
+            "!",
+            "~",
+            "CASE WHEN ",
+            "EXISTS (SELECT 1 FROM orders WHERE ",
+        ] {
             let text = format!("SELECT id FROM orders WHERE {}", deep.repeat(10_000));
             assert!(look(&text, Some("shop")).is_err(), "{deep}");
         }

@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn both_the_ratio_and_the_floor_must_be_passed() {
         let slower = |blue: &[u64], green: &[u64]| {
-            Medians::of(&millis(blue), &millis(green)).unwrap().is_slower(THAN)
+            Medians::of(&millis(blue), &millis(green))
+                .unwrap()
+                .is_slower(THAN)
         };
         assert!(slower(&[10, 10, 10], &[20, 20, 20]));
         // Four times as long, but three milliseconds.

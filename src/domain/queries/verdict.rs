@@ -55,7 +55,10 @@ impl Verdict {
     /// Whether the application would notice it after a switch.
     #[must_use]
     pub const fn is_a_finding(&self) -> bool {
-        matches!(self, Self::DifferentResult(_) | Self::Slower(_) | Self::ErrorOnGreen(_))
+        matches!(
+            self,
+            Self::DifferentResult(_) | Self::Slower(_) | Self::ErrorOnGreen(_)
+        )
     }
 }
 

@@ -37,11 +37,18 @@ pub fn is_flat(rounds: &[Round]) -> bool {
     if rounds.len() > 1 && last.per_statement() <= NONE {
         return true;
     }
-    let Some(newest) = rounds.len().checked_sub(ROUNDS).and_then(|from| rounds.get(from..)) else {
+    let Some(newest) = rounds
+        .len()
+        .checked_sub(ROUNDS)
+        .and_then(|from| rounds.get(from..))
+    else {
         return false;
     };
     let most = newest.iter().map(Round::per_statement).fold(0.0, f64::max);
-    let least = newest.iter().map(Round::per_statement).fold(f64::INFINITY, f64::min);
+    let least = newest
+        .iter()
+        .map(Round::per_statement)
+        .fold(f64::INFINITY, f64::min);
     most - least <= CLOSE * most
 }
 
@@ -82,6 +89,11 @@ mod tests {
         assert!(flat(&[9_000, 2_000, 1_950, 2_050]));
         assert!(!flat(&[2_000, 1_950, 2_050, 1_000]));
         // No division by nothing.
-        assert!(is_flat(&[Round { statements: 0, disk_reads: 0 }; 2]));
+        assert!(is_flat(
+            &[Round {
+                statements: 0,
+                disk_reads: 0
+            }; 2]
+        ));
     }
 }

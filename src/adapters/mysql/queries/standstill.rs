@@ -1,0 +1,128 @@
+//! Whether blue stood still as a whole: the plain bracket, for a pair without a reader of its binlog.
+//!
+//! Green is made to wait for blue's position before both are read; if blue is still at that position afterwards, both
+//! had the same. On a blue that is written to all the time nothing is ever quiet for it: that is what the data proof's
+//! own bracket is for, which knows the tables of each transaction.
+//!
+//! MariaDB's position runs ahead of what a session can see, by milliseconds: a transaction that blue had written down
+//! and did not show yet is on green and not in blue's answer. There the position has to stand still for a moment first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::position_read::{Role, Waited, executed, wait_applied};
+use crate::adapters::mysql::session::{Purpose, Session, Target};
+use crate::domain::capabilities::{Capabilities, PositionKind};
+use crate::domain::ids::RunId;
+use crate::domain::position::Position;
+use crate::domain::proof::transaction::TableName;
+use crate::engine::ports::Pending;
+use crate::engine::queries::Quiet;
+
+const READ: Duration = Duration::from_secs(5);
+
+/// The longest that a transaction was seen in MariaDB's binlog before it could be read was 26 ms.
+const SEEN_AFTER: Duration = Duration::from_millis(250);
+
+/// A session on each side of its own.
+pub struct Standstill {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    blue: (Session, Capabilities),
+    green: (Session, Capabilities),
+    kind: PositionKind,
+    began: Option<Position>,
+    wait: Duration,
+}
+
+impl Standstill {
+    /// Opens both sessions; `wait` is how long green may take to reach blue's position.
+    ///
+    /// # Errors
+    /// Any [`crate::adapters::mysql::error::Cause`].
+    pub async fn open(
+        blue: (&Target, &Capabilities),
+        green: (&Target, &Capabilities),
+        run: Option<&RunId>,
+        wait: Duration,
+    ) -> Result<Self, ServerError> {
+        let purpose = Purpose {
+            run: run.cloned(),
+            role: "quiet",
+        };
+        let (on_blue, on_green) = tokio::try_join!(
+            Session::open(blue.0, &purpose, READ),
+            Session::open(green.0, &purpose, READ)
+        )?;
+        let inner = Inner {
+            kind: Capabilities::pair_position_kind(blue.1, green.1),
+            blue: (on_blue, blue.1.clone()),
+            green: (on_green, green.1.clone()),
+            began: None,
+            wait,
+        };
+        Ok(Self {
+            inner: Arc::new(Mutex::new(inner)),
+        })
+    }
+}
+
+impl Quiet for Standstill {
+    fn begin(&self) -> Pending<Result<(), String>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { inner.lock().await.begin().await })
+    }
+
+    fn touched(&self, _: &[TableName]) -> Pending<Result<bool, String>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let mut inner = inner.lock().await;
+            let now = inner.on_blue().await?;
+            Ok(inner.began.as_ref() != Some(&now))
+        })
+    }
+}
+
+impl Inner {
+    async fn on_blue(&mut self) -> Result<Position, String> {
+        self.blue.0.revive(READ).await.map_err(|e| e.to_string())?;
+        let (session, caps) = &mut self.blue;
+        executed(session, caps, self.kind, Role::Writer, READ)
+            .await
+            .map_err(|e| e.to_string())
+    }
+
+    async fn begin(&mut self) -> Result<(), String> {
+        self.began = None;
+        let mut position = self.on_blue().await?;
+        if self.kind != PositionKind::GtidSet {
+            tokio::time::sleep(SEEN_AFTER).await;
+            let later = self.on_blue().await?;
+            if later != position {
+                // Not quiet: `touched` says so, since no position is kept.
+                position = later;
+                self.reach(&position).await?;
+                return Ok(());
+            }
+        }
+        self.reach(&position).await?;
+        self.began = Some(position);
+        Ok(())
+    }
+
+    async fn reach(&mut self, position: &Position) -> Result<(), String> {
+        self.green.0.revive(READ).await.map_err(|e| e.to_string())?;
+        let (session, caps) = &mut self.green;
+        match wait_applied(session, caps, position, self.wait).await {
+            Ok(Waited::Reached) => Ok(()),
+            Ok(Waited::TimedOut) => Err("green did not reach blue's position in time".to_owned()),
+            Ok(Waited::ApplierStopped) => Err("green's replication does not run".to_owned()),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+}
