@@ -224,7 +224,8 @@ async fn completed(
             break;
         }
         // A server without the function leaves the two apart: the cut one is named with its reason.
-        let Ok(Some(digest)) = sources::digest_of(session, &whole.text).await else {
+        let digest = sources::digest_of(session, whole.schema.as_deref(), &whole.text).await;
+        let Ok(Some(digest)) = digest else {
             continue;
         };
         let same = |d: &Digested| d.cut && d.digest == digest && d.sample.schema == whole.schema;

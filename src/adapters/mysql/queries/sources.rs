@@ -6,6 +6,7 @@ use mysql_async::Row;
 
 use crate::adapters::mysql::columns::{text as named, text_at};
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::Session;
 use crate::domain::queries::candidates::{Sample, reads};
 
@@ -30,6 +31,8 @@ pub(super) struct Digested {
 }
 
 /// The most frequent and the most expensive reads of the statement digests. MySQL 8.0 and later: others keep no sample.
+///
+/// Newer versions count the runs of a prepared statement under a digest of its own, whose text begins with EXECUTE.
 pub(super) async fn digests(session: &mut Session, top: u32) -> Result<Vec<Digested>, ServerError> {
     let mut found = Vec::new();
     for order in ["COUNT_STAR", "SUM_TIMER_WAIT"] {
@@ -38,7 +41,7 @@ pub(super) async fn digests(session: &mut Session, top: u32) -> Result<Vec<Diges
              LENGTH(QUERY_SAMPLE_TEXT) >= @@GLOBAL.performance_schema_max_sql_text_length OR QUERY_SAMPLE_TEXT LIKE '%...' \
              FROM performance_schema.events_statements_summary_by_digest \
              WHERE DIGEST IS NOT NULL AND QUERY_SAMPLE_TEXT IS NOT NULL \
-             AND (DIGEST_TEXT LIKE 'SELECT %' OR DIGEST_TEXT LIKE 'WITH %' OR DIGEST_TEXT LIKE '( %') \
+             AND REGEXP_LIKE(DIGEST_TEXT, '^(EXECUTE )?(SELECT|WITH|[(]) ') \
              AND QUERY_SAMPLE_TEXT NOT LIKE '/* bleen %' AND COALESCE(SCHEMA_NAME, '') NOT IN ({NOT_OURS}) \
              ORDER BY {order} DESC LIMIT {top}"
         );
@@ -143,11 +146,16 @@ fn usable(text: &str) -> bool {
 }
 
 /// The server's own digest of a text, to find the digest whose sample was cut.
-pub(super) async fn digest_of(session: &mut Session, text: &str) -> Result<Option<String>, ServerError> {
-    let sql = format!(
-        "SELECT STATEMENT_DIGEST({})",
-        crate::adapters::mysql::quote::text(text)
-    );
+pub(super) async fn digest_of(
+    session: &mut Session,
+    schema: Option<&str>,
+    text: &str,
+) -> Result<Option<String>, ServerError> {
+    // It reads the text as a statement, and refuses names without a schema when none is chosen.
+    let choose = schema.map_or_else(String::new, |schema| {
+        format!("USE {}; ", quote::identifier(schema))
+    });
+    let sql = format!("{choose}SELECT STATEMENT_DIGEST({})", quote::text(text));
     let rows = ask(session, "name a statement's digest", &sql).await?;
     Ok(rows.first().and_then(|row| text_at(row, 0)))
 }
