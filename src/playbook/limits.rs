@@ -30,6 +30,19 @@ pub struct CountLimits {
     pub most: u64,
 }
 
+/// A key for a ratio with its default and the values it may take, ends included.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RatioLimits {
+    /// Section and key as in the playbook: `validate.digests.max_slowdown`.
+    pub key: &'static str,
+    /// The value when the playbook does not say.
+    pub default: f64,
+    /// The smallest value.
+    pub least: f64,
+    /// The largest value.
+    pub most: f64,
+}
+
 const MS: u64 = 1;
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -82,6 +95,12 @@ durations! {
     AGAIN_AFTER = "validate.data.again_after", 10 * MINUTE, SECOND, 7 * 24 * HOUR;
     /// Lag beyond which comparing pauses.
     DATA_LAG = "validate.data.max_lag", 10 * SECOND, 100 * MS, 7 * 24 * HOUR;
+    /// How long blue is watched for what runs there.
+    WATCH = "validate.digests.watch", 30 * SECOND, 0, HOUR;
+    /// Time for all statements of the digests together.
+    DIGESTS_LIMIT = "validate.digests.time_limit", 10 * MINUTE, SECOND, 24 * HOUR;
+    /// Time for warming green.
+    WARM_LIMIT = "warm.time_limit", 10 * MINUTE, SECOND, 24 * HOUR;
     /// Age at which an open transaction on blue keeps the hold from being tried.
     TRANSACTION_AGE = "switch.longest_transaction", 10 * SECOND, 100 * MS, HOUR;
     /// Age at which a running statement on blue keeps the hold from being tried.
@@ -104,8 +123,24 @@ pub const DATA_CONNECTIONS: CountLimits = CountLimits {
     most: 32,
 };
 
-/// Every whole number.
-pub const COUNTS: [CountLimits; 2] = [ATTEMPTS, DATA_CONNECTIONS];
+/// How many statements of blue's digests, by count and by time.
+pub const TOP: CountLimits = CountLimits {
+    key: "validate.digests.top",
+    default: 100,
+    least: 1,
+    most: 10_000,
+};
+
+/// Every whole-number key with a default.
+pub const COUNTS: &[CountLimits] = &[ATTEMPTS, DATA_CONNECTIONS, TOP];
+
+/// How many times as long as on blue a statement may take on green.
+pub const MAX_SLOWDOWN: RatioLimits = RatioLimits {
+    key: "validate.digests.max_slowdown",
+    default: 1.5,
+    least: 1.0,
+    most: 1_000.0,
+};
 
 /// Writes a duration as a playbook would: `10s`, `1h 30m`.
 #[must_use]
@@ -133,5 +168,6 @@ mod tests {
                 limits.key
             );
         }
+        const { assert!(MAX_SLOWDOWN.least <= MAX_SLOWDOWN.default && MAX_SLOWDOWN.default <= MAX_SLOWDOWN.most) }
     }
 }

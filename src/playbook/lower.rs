@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use super::decode::At;
 use super::diagnostics::{Problems, Span, did_you_mean};
-use super::limits::{self, CountLimits, DurationLimits};
+use super::limits::{self, CountLimits, DurationLimits, RatioLimits};
 use super::model::{
-    Address, Compare, DataProof, Endpoint, Exec, GateMoment, GateQuery, HoldWay, Hook, HookFailure,
+    Address, Compare, DataProof, Digests, Endpoint, Exec, GateMoment, GateQuery, HoldWay, Hook, HookFailure,
     HookMoment, Lag, Pair, PasswordSource, Playbook, PrivilegedSessions, Replication, Route, Routing, Start,
-    Switch, Tls, Validate, Waiver,
+    StatementWaiver, Switch, Tls, Validate, Waiver, Warm,
 };
 use super::sql;
 use super::syntax;
 use crate::domain::guardrail_ids::{ALL, GuardrailId, Waivable};
+use crate::domain::queries::fingerprint::{DIGITS, Fingerprint};
 
 /// The port that servers listen on unless they are told otherwise.
 pub(super) const DEFAULT_PORT: u16 = 3306;
@@ -36,6 +37,7 @@ pub(super) fn playbook(file: &syntax::File, problems: &mut Problems) -> Playbook
         switch: switch(file.switch.as_ref().map(|at| &at.value), problems),
         lag: lag(file.lag.as_ref().map(|at| &at.value), problems),
         validate: validate(file.validate.as_ref().map(|at| &at.value), problems),
+        warm: file.warm.as_ref().map(|at| warm(&at.value, problems)),
         routing: routing(file.routing.as_ref().map(|at| &at.value), problems),
         hooks: each(file.hooks.as_ref(), |kind| hook(kind, problems)),
         waivers: waivers(file.waivers.as_ref(), problems),
@@ -340,6 +342,9 @@ fn validate(keys: Option<&syntax::ValidateKeys>, problems: &mut Problems) -> Val
     Validate {
         data: data.map(|data| data_proof(&data.value, problems)),
         queries: lowered,
+        digests: keys
+            .and_then(|keys| keys.digests.as_ref())
+            .map(|at| digests(&at.value, problems)),
     }
 }
 
@@ -354,6 +359,56 @@ fn data_proof(keys: &syntax::DataKeys, problems: &mut Problems) -> DataProof {
         again_after: duration(keys.again_after.as_ref(), &limits::AGAIN_AFTER, problems),
         max_load: keys.max_load.as_ref().map(|at| at.value),
         max_lag: duration(keys.max_lag.as_ref(), &limits::DATA_LAG, problems),
+    }
+}
+
+fn digests(keys: &syntax::DigestKeys, problems: &mut Problems) -> Digests {
+    Digests {
+        top: count(keys.top.as_ref(), &limits::TOP, problems),
+        max_slowdown: ratio(keys.max_slowdown.as_ref(), &limits::MAX_SLOWDOWN, problems),
+        watch: duration(keys.watch.as_ref(), &limits::WATCH, problems),
+        time_limit: duration(keys.time_limit.as_ref(), &limits::DIGESTS_LIMIT, problems),
+        waivers: statement_waivers(keys.waivers.as_ref(), problems),
+    }
+}
+
+fn statement_waivers(
+    list: Option<&At<Vec<At<syntax::StatementWaiverKeys>>>>,
+    problems: &mut Problems,
+) -> Vec<StatementWaiver> {
+    let Some(list) = list else { return Vec::new() };
+    let names = list
+        .value
+        .iter()
+        .filter_map(|waiver| waiver.value.statement.as_ref());
+    unique(
+        names.map(|name| (name.value.as_str(), name.span)),
+        "waiver",
+        problems,
+    );
+    list.value
+        .iter()
+        .filter_map(|waiver| {
+            let name = waiver.value.statement.as_ref()?;
+            let statement = match Fingerprint::new(name.value.as_str()) {
+                Ok(statement) => statement,
+                Err(_) => {
+                    problems.add(
+                        name.span,
+                        format!("a fingerprint is {DIGITS} digits of 0 to 9 and a to f, as `bleen validate` shows it"),
+                    );
+                    return None;
+                }
+            };
+            let reason = waiver.value.reason.as_ref()?.value.trim().to_owned();
+            Some(StatementWaiver { statement, reason })
+        })
+        .collect()
+}
+
+fn warm(keys: &syntax::WarmKeys, problems: &mut Problems) -> Warm {
+    Warm {
+        time_limit: duration(keys.time_limit.as_ref(), &limits::WARM_LIMIT, problems),
     }
 }
 
@@ -550,6 +605,17 @@ fn duration(value: Option<&At<syntax::Span>>, limits: &DurationLimits, problems:
                 limits::written(nearest)
             ),
         );
+    }
+    given
+}
+
+fn ratio(value: Option<&At<f64>>, limits: &RatioLimits, problems: &mut Problems) -> f64 {
+    let given = value.map_or(limits.default, |value| value.value);
+    // What is not a number is in no range.
+    if let Some(value) = value
+        && !(limits.least..=limits.most).contains(&given)
+    {
+        problems.add(value.span, format!("from {} to {}", limits.least, limits.most));
     }
     given
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::decode::words;
 use super::limits;
 use crate::domain::guardrail_ids::GuardrailId;
+use crate::domain::queries::fingerprint::Fingerprint;
 
 /// Everything that one pair needs to be prepared and switched.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,8 +30,10 @@ pub struct Playbook {
     pub switch: Switch,
     /// What counts as caught up.
     pub lag: Lag,
-    /// Gate queries.
+    /// What has to be equal on both sides.
     pub validate: Validate,
+    /// How green's buffer pool is warmed before the hold; `None` if it is not.
+    pub warm: Option<Warm>,
     /// Step 14: what points the traffic at green, in order.
     pub routing: Routing,
     /// Commands run at other moments, in order.
@@ -221,8 +224,53 @@ pub struct Lag {
 pub struct Validate {
     /// How the rows of both sides are compared; `None` if a switch does not compare them.
     pub data: Option<DataProof>,
-    /// The application's own queries.
+    /// Gate queries: those that the playbook spells out.
     pub queries: Vec<GateQuery>,
+    /// The statements that applications run on blue; `None` if they are not replayed.
+    pub digests: Option<Digests>,
+}
+
+/// Which of blue's statements are replayed on both sides, and what is accepted of them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Digests {
+    /// How many by count, and how many by total time.
+    pub top: u32,
+    /// How many times as long as on blue a statement may take on green.
+    pub max_slowdown: f64,
+    /// How long to watch what runs on blue where it keeps no statements with their values.
+    pub watch: Duration,
+    /// Time for all statements together.
+    pub time_limit: Duration,
+    /// Statements whose finding is accepted.
+    pub waivers: Vec<StatementWaiver>,
+}
+
+impl Default for Digests {
+    fn default() -> Self {
+        Self {
+            top: u32::try_from(limits::TOP.default).unwrap_or(u32::MAX),
+            max_slowdown: limits::MAX_SLOWDOWN.default,
+            watch: limits::WATCH.default,
+            time_limit: limits::DIGESTS_LIMIT.default,
+            waivers: Vec::new(),
+        }
+    }
+}
+
+/// A statement whose finding is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StatementWaiver {
+    /// Which one.
+    pub statement: Fingerprint,
+    /// Why, in the operator's words; shown with the finding.
+    pub reason: String,
+}
+
+/// How green's buffer pool is warmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warm {
+    /// How long it may take.
+    pub time_limit: Duration,
 }
 
 /// How the rows of both sides are compared.

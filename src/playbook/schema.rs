@@ -5,7 +5,7 @@ use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::limits::{COUNTS, DURATIONS, written};
+use super::limits::{COUNTS, DURATIONS, MAX_SLOWDOWN, written};
 use super::syntax;
 
 /// Where each section of `limits.rs` lives in the schema.
@@ -16,6 +16,8 @@ const SECTIONS: &[(&str, &str)] = &[
     ("hooks", "HookExec"),
     ("validate.queries", "QueryKeys"),
     ("validate.data", "DataKeys"),
+    ("validate.digests", "DigestKeys"),
+    ("warm", "WarmKeys"),
 ];
 
 /// Returns the schema (JSON Schema draft 7) as text, with a line end at its end.
@@ -91,18 +93,22 @@ fn name_limits(schema: &mut Value) {
         }
     }
     for limits in COUNTS {
-        let Some(property) = property(schema, limits.key) else {
-            continue;
-        };
-        let sentence = format!(
-            "Default {}; from {} to {}.",
-            limits.default, limits.least, limits.most
-        );
-        append(property, &sentence);
-        property["default"] = json!(limits.default);
-        property["minimum"] = json!(limits.least);
-        property["maximum"] = json!(limits.most);
+        let numbers = (json!(limits.default), json!(limits.least), json!(limits.most));
+        name_numbers(schema, limits.key, numbers);
     }
+    let ratio = MAX_SLOWDOWN;
+    let numbers = (json!(ratio.default), json!(ratio.least), json!(ratio.most));
+    name_numbers(schema, ratio.key, numbers);
+}
+
+fn name_numbers(schema: &mut Value, key: &str, (default, least, most): (Value, Value, Value)) {
+    let Some(property) = property(schema, key) else {
+        return;
+    };
+    append(property, &format!("Default {default}; from {least} to {most}."));
+    property["default"] = default;
+    property["minimum"] = least;
+    property["maximum"] = most;
 }
 
 fn property<'a>(schema: &'a mut Value, key: &str) -> Option<&'a mut Value> {
@@ -152,8 +158,9 @@ mod tests {
                 "{key}: {description}"
             );
         }
-        for limits in COUNTS {
-            assert!(property(&mut schema, limits.key).is_some(), "{}", limits.key);
+        for key in COUNTS.iter().map(|limits| limits.key).chain([MAX_SLOWDOWN.key]) {
+            let found = property(&mut schema, key).unwrap_or_else(|| panic!("{key} is not in the schema"));
+            assert!(found["maximum"].is_number(), "{key}: {found}");
         }
     }
 

@@ -84,6 +84,9 @@ section! {
             lag: LagKeys,
             /// What has to be equal on both sides.
             validate: ValidateKeys,
+            /// Before the hold, the statements of `validate.digests` are replayed on green until its buffer pool answers them.
+            /// No default: without this key nothing is warmed.
+            warm: WarmKeys,
             /// What points the traffic at green once it is promoted.
             routing: RoutingKeys,
             /// Commands run at other moments of the switch, in order.
@@ -324,6 +327,49 @@ section! {
             data: DataKeys,
             /// Queries that are run on both sides, in read-only transactions, and have to agree.
             queries: Vec<At<QueryKeys>>,
+            /// The statements that applications run on blue, replayed on both sides in read-only transactions: no
+            /// other answer, no error and no slower on green. No default: without this key nothing is replayed.
+            digests: DigestKeys,
+        }
+    }
+}
+
+section! {
+    /// The statements that applications run on blue, replayed on both sides.
+    DigestKeys {
+        optional {
+            /// How many statements by count, and how many by the time that they take together.
+            top: u64,
+            /// How many times as long as on blue a statement may take on green. Less than 5 ms more never counts.
+            max_slowdown: f64,
+            /// How long to watch what runs on blue where it keeps no statements with their values: MariaDB above all.
+            watch: Span,
+            /// Time for all statements together. What is not reached is told as not comparable.
+            time_limit: Span,
+            /// Statements whose finding is accepted; each stays on screen as a warning.
+            waivers: Vec<At<StatementWaiverKeys>>,
+        }
+    }
+}
+
+section! {
+    /// A statement whose finding is accepted.
+    StatementWaiverKeys {
+        required {
+            /// The statement's fingerprint, as every output shows it.
+            statement: String,
+            /// Why; shown with the finding.
+            reason: String,
+        }
+    }
+}
+
+section! {
+    /// How green's buffer pool is warmed.
+    WarmKeys {
+        optional {
+            /// How long it may take. It ends earlier when reads from disk no longer fall.
+            time_limit: Span,
         }
     }
 }
@@ -503,11 +549,13 @@ impl Decode for GuardrailName {
 
 /// Finds the section in which a key, or one that is written much like it, is known.
 pub(super) fn home_of(name: &str) -> Option<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 6] = [
+    let sections: [(&'static str, &'static [&'static str]); 8] = [
         ("switch", SwitchKeys::KEYS),
         ("lag", LagKeys::KEYS),
         ("replication", ReplicationKeys::KEYS),
         ("validate", ValidateKeys::KEYS),
+        ("validate.digests", DigestKeys::KEYS),
+        ("warm", WarmKeys::KEYS),
         ("routing", RoutingKeys::KEYS),
         ("blue` and `green", Server::KEYS),
     ];

@@ -11,5 +11,5 @@ mod warm;
 
 pub use entry::{Entry, QueryProof};
 pub use ports::{Failure, Quiet, Ran, Replays, Statement};
-pub use prove::{Terms, Waiver, prove};
+pub use prove::{Terms, prove};
 pub use warm::warm;

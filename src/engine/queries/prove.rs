@@ -11,11 +11,11 @@ use crate::domain::gate::compare;
 use crate::domain::ids::Side;
 use crate::domain::queries::candidates::Candidate;
 use crate::domain::queries::catalogue::{Catalogue, Decision, Relation, Replay, decide};
-use crate::domain::queries::fingerprint::Fingerprint;
 use crate::domain::queries::reading::look;
 use crate::domain::queries::timing::{Medians, Slower};
 use crate::domain::queries::verdict::{Verdict, judge};
 use crate::engine::event::{EventKind, Events};
+use crate::playbook::model::StatementWaiver;
 
 /// What the proof keeps to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,15 +49,6 @@ impl Terms {
     }
 }
 
-/// A statement whose finding the playbook accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiver {
-    /// Which.
-    pub fingerprint: Fingerprint,
-    /// Why.
-    pub reason: String,
-}
-
 /// Names that may be asked for one after the other: views on views.
 const LOOKS: usize = 12;
 
@@ -69,7 +60,7 @@ pub async fn prove(
     replays: &dyn Replays,
     quiet: &dyn Quiet,
     candidates: &[Candidate],
-    waivers: &[Waiver],
+    waivers: &[StatementWaiver],
     terms: &Terms,
     cancel: &CancellationToken,
     events: &Events,
@@ -90,7 +81,7 @@ pub async fn prove(
         if changed {
             let waiver = waivers
                 .iter()
-                .find(|waiver| waiver.fingerprint == entry.fingerprint);
+                .find(|waiver| waiver.statement == entry.fingerprint);
             entry.waived = waiver.map(|waiver| waiver.reason.clone());
         }
         events.say(EventKind::QueryJudged {
@@ -110,9 +101,9 @@ pub async fn prove(
         if !proof
             .entries
             .iter()
-            .any(|entry| entry.fingerprint == waiver.fingerprint)
+            .any(|entry| entry.fingerprint == waiver.statement)
         {
-            let name = &waiver.fingerprint;
+            let name = &waiver.statement;
             proof.notes.push(format!(
                 "the waiver of the statement {name} met no statement that was seen on blue"
             ));

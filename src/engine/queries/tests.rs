@@ -16,6 +16,7 @@ use crate::domain::queries::plan::{Plan, TableAccess};
 use crate::domain::queries::verdict::Verdict;
 use crate::engine::event::{EventKind, Events};
 use crate::engine::ports::Pending;
+use crate::playbook::model::StatementWaiver;
 
 type Answering = Arc<dyn Fn(Side, usize) -> Result<Ran, Failure> + Send + Sync>;
 
@@ -137,7 +138,7 @@ fn terms() -> Terms {
     Terms::new(1.5, Duration::from_millis(5), Duration::from_secs(60))
 }
 
-async fn proved(sides: &Sides, waivers: &[Waiver]) -> QueryProof {
+async fn proved(sides: &Sides, waivers: &[StatementWaiver]) -> QueryProof {
     let candidates = candidates(&["SELECT a FROM t WHERE id = 1"]);
     let (cancel, events) = (CancellationToken::new(), Events::none());
     prove(sides, sides, &candidates, waivers, &terms(), &cancel, &events).await
@@ -255,8 +256,8 @@ async fn a_waiver_names_its_statement() {
     let fingerprint = candidates(&["SELECT a FROM t WHERE id = 77"])[0]
         .fingerprint
         .clone();
-    let waiver = |fingerprint| Waiver {
-        fingerprint,
+    let waiver = |statement| StatementWaiver {
+        statement,
         reason: "known".into(),
     };
     let proof = proved(&sides, &[waiver(fingerprint)]).await;
