@@ -14,6 +14,7 @@ use super::mysql::session::{Purpose, Session};
 use super::mysql::survey::PairSurveyor;
 use super::mysql::switch::{OwnSessions, Server};
 use super::proof::{Beside, NotBegun, Proof, Sparing, Wish};
+use super::queries::Replaying;
 use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{self, LagSample};
@@ -61,6 +62,8 @@ struct Inner {
     /// The data proof, if the playbook asks for one.
     proof: Option<Arc<Beside>>,
     newest_lag: NewestLag,
+    /// What was found out before the gates were opened.
+    before: Replaying,
 }
 
 /// The lag that was measured last, for the data proof, which pauses while it is large.
@@ -143,6 +146,7 @@ impl LiveGates {
             None => None,
         };
         let mut inner = Inner {
+            before: Replaying::not_yet(playbook),
             doctor,
             proof: proof.clone(),
             newest_lag,
@@ -243,6 +247,8 @@ impl Inner {
             expected: self.expected.clone(),
             lag,
             gate_queries,
+            replayed: self.before.replayed.clone(),
+            warmed: self.before.warmed.clone(),
             run_lock: Known::Known(None),
             data_proof: match &self.proof {
                 Some(proof) => proof.look().map(Some),
@@ -462,6 +468,11 @@ pub fn lag_event(sample: &LagSample) -> EventKind {
 }
 
 impl LiveGates {
+    /// Takes in what came of the application's statements: from now on the guardrails know.
+    pub async fn know(&self, replaying: Replaying) {
+        self.inner.lock().await.before = replaying;
+    }
+
     /// The findings of a scope, asked once over the gates' sessions.
     pub async fn examine(&self, scope: Scope, plan: PlanFacts) -> Vec<Finding> {
         self.inner.lock().await.doctor.examine(scope, plan).await.findings

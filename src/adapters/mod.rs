@@ -6,5 +6,6 @@ pub mod gates;
 pub mod journal;
 pub mod mysql;
 pub mod proof;
+pub mod queries;
 pub mod secrets;
 pub mod targets;

@@ -20,6 +20,7 @@ use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::survey::own_rights;
 use crate::adapters::mysql::switch::{OpenError, Settings};
+use crate::adapters::queries;
 use crate::domain::guardrails::first_hold;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
@@ -147,7 +148,12 @@ pub async fn switch_pair(
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);
+    let servers = (&pair.blue, &pair.green);
+    let replaying = queries::before_the_hold(playbook, servers, &run, &signals.stop, events).await?;
+    // Replaying may have taken longer than a session may idle.
+    pair.revive().await?;
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
+    gates.know(replaying).await;
     settings.own_sessions = gates.blue_sessions.clone();
     settings.own_sessions.add([pair.on_blue.id()]);
     settings.proof = gates.proof.as_ref().map(|proof| proof.fence());

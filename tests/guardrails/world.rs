@@ -31,6 +31,8 @@ pub fn calm() -> PlanFacts {
             observed: Duration::from_secs(10),
         }),
         gate_queries: Known::Known(Vec::new()),
+        replayed: Known::Known(None),
+        warmed: Known::Known(None),
         run_lock: Known::Known(None),
         events_on_blue: Some(BTreeSet::new()),
         // Where only the option file says it, somebody looked.

@@ -18,5 +18,5 @@ pub use checks::masked;
 pub use checks::rights::first_hold;
 pub use finding::{Decision, Finding, Scope, Severity, Waivers, decide, summary};
 pub use known::Known;
-pub use survey::{LagFact, Limits, PlanFacts, ProofFact, Survey};
+pub use survey::{LagFact, Limits, PlanFacts, ProofFact, Replayed, StatementFact, Survey};
 pub use table::{Facet, GUARDRAILS, Guardrail, examine, facets};

@@ -10,6 +10,7 @@ use super::finding::Scope;
 use super::known::Known;
 use crate::domain::ids::Side;
 use crate::domain::machine::HoldKind;
+use crate::domain::queries::warm::Warmed;
 
 /// Both servers, what the playbook allows, and what the run knows by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +107,10 @@ pub struct PlanFacts {
     pub lag: Known<LagFact>,
     /// Gate queries that were run: name, and what was wrong or `None`.
     pub gate_queries: Known<Vec<(String, Option<String>)>>,
+    /// The application's own statements, replayed on both sides; `None` if the playbook does not ask for it.
+    pub replayed: Known<Option<Replayed>>,
+    /// How green's buffer pool was warmed; `None` if the playbook does not ask for it.
+    pub warmed: Known<Option<Warmed>>,
     /// Who holds the pair's lock: `None` nobody, else run id and since when. The asking run does not count.
     pub run_lock: Known<Option<String>>,
     /// The longest pause that the last drill measured.
@@ -137,6 +142,26 @@ pub struct ProofFact {
     pub open_rows: u64,
     /// How long that would take.
     pub fence: Duration,
+}
+
+/// What the query proof came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// How many statements came out how, in words.
+    pub summary: String,
+    /// Statements that differ, fail or are too slow on green, and whose finding nothing accepts.
+    pub wrong: Vec<StatementFact>,
+    /// Those whose finding the playbook accepts, with its reason.
+    pub accepted: Vec<(StatementFact, String)>,
+}
+
+/// A statement that did not come out the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementFact {
+    /// Its fingerprint.
+    pub statement: String,
+    /// The verdict with its reason.
+    pub verdict: String,
 }
 
 /// Lag over an observation time.

@@ -116,6 +116,7 @@ table! {
     BINLOG, DPH, [Identity, Variables], checks::binlog::binlog;
     CAPACITY, DP, [Identity, Variables, Status, Schema, Disks], checks::limits::capacity;
     CLOCK, D, [Clock], checks::identity::clock;
+    COLD_CACHE, H, [], checks::plan::cold_cache;
     CONNECTIONS, H, [Variables, Status], checks::limits::connections;
     DATA_PROOF, H, [], checks::plan::data_proof;
     DDL_IN_FLIGHT, H, [Sessions, SchemaChangeTools], checks::activity::ddl_in_flight;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::relations::look_up;
-use super::replayer::Replayer;
+use super::replayer::{READ, Replayer};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::session::Target;
 use crate::domain::capabilities::Capabilities;
@@ -58,10 +58,13 @@ impl LiveReplays {
     /// Ends a statement that may still run, where one was given up, and closes both sessions.
     pub async fn close(self) {
         for replayer in [self.blue, self.green] {
-            let mut replayer = replayer.lock().await;
-            if replayer.session.is_spent() {
+            if replayer.lock().await.session.is_spent() {
                 // Best effort: the server's own limit ends it as well.
-                let _ = replayer.ready().await;
+                let _ = replayer.lock().await.ready().await;
+            }
+            // Whoever else holds it is done with it soon, and closes it by dropping it.
+            if let Some(replayer) = Arc::into_inner(replayer) {
+                replayer.into_inner().session.close(READ).await;
             }
         }
     }

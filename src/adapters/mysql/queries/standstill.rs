@@ -70,6 +70,14 @@ impl Standstill {
             inner: Arc::new(Mutex::new(inner)),
         })
     }
+
+    /// Closes both sessions.
+    pub async fn close(self) {
+        if let Some(inner) = Arc::into_inner(self.inner) {
+            let inner = inner.into_inner();
+            tokio::join!(inner.blue.0.close(READ), inner.green.0.close(READ));
+        }
+    }
 }
 
 impl Quiet for Standstill {

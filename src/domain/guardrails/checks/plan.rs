@@ -1,17 +1,26 @@
-//! `query-proof`, `run-lock`, `deadline`: what the run knows by itself.
+//! `query-proof`, `cold-cache`, `run-lock`, `deadline`: what the run knows by itself.
 
 use super::{ASK_AGAIN, sample, written};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
+use crate::domain::ids::Side;
 
-/// Gate queries agree.
+/// Gate queries agree, and the application's own statements answer the same, no slower and without an error.
 pub fn query_proof(survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::new(GuardrailId::QUERY_PROOF, survey.scope);
+    gate_queries(survey, &mut found);
+    statements(survey, &mut found);
+    found.done()
+}
+
+fn gate_queries(survey: &Survey, found: &mut Findings) {
     let Some(queries) = found.need(None, &survey.plan.gate_queries, "let the gate queries run first") else {
-        return found.done();
+        return;
     };
+    let mut agree = true;
     for (name, problem) in queries {
         if let Some(problem) = problem {
+            agree = false;
             found.stop(
                 None,
                 format!("gate query `{name}`: {problem}"),
@@ -20,7 +29,7 @@ pub fn query_proof(survey: &Survey) -> Vec<Finding> {
             );
         }
     }
-    if found.is_clean() {
+    if agree {
         let names: Vec<&String> = queries.iter().map(|(name, _)| name).collect();
         found.ok(
             None,
@@ -30,6 +39,90 @@ pub fn query_proof(survey: &Survey) -> Vec<Finding> {
                 format!("{} gate queries agree: {}", names.len(), sample(&names))
             },
         );
+    }
+}
+
+fn statements(survey: &Survey, found: &mut Findings) {
+    let how = "see why blue's statements could not be replayed, and begin again";
+    let Some(replayed) = found.need(None, &survey.plan.replayed, how) else {
+        return;
+    };
+    let Some(replayed) = replayed else {
+        found.ok(
+            None,
+            "the playbook does not ask for statements of blue to be replayed",
+        );
+        return;
+    };
+    for fact in &replayed.wrong {
+        let name = &fact.statement;
+        found.stop(
+            None,
+            format!("statement {name}: {}", fact.verdict),
+            "the same answer, no error, and not slower than `validate.digests.max_slowdown`",
+            format!(
+                "cure it on green: data, schema, keys, statistics; if it is meant, name `{name}` under \
+                 `validate.digests.waivers`"
+            ),
+        );
+    }
+    for (fact, reason) in &replayed.accepted {
+        found.warn(
+            None,
+            format!("statement {}: {}", fact.statement, fact.verdict),
+            "the same on both sides",
+            format!("the playbook accepts it: {reason}"),
+        );
+    }
+    if replayed.wrong.is_empty() {
+        found.ok(
+            None,
+            format!("statements of blue replayed on both sides: {}", replayed.summary),
+        );
+    }
+}
+
+/// Green's buffer pool answers what applications ask blue.
+pub fn cold_cache(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::new(GuardrailId::COLD_CACHE, survey.scope);
+    let how = "see why green could not be warmed, and begin again";
+    let Some(warmed) = found.need(None, &survey.plan.warmed, how) else {
+        return found.done();
+    };
+    let remedy = "raise `warm.time_limit`; give green a larger buffer pool, or warm it by hand";
+    match warmed {
+        None => found.ok(None, "the playbook does not ask for green to be warmed"),
+        Some(warmed) if warmed.statements == 0 => found.warn(
+            Side::Green,
+            "not warmed: no statement of an application that can be replayed was seen on blue",
+            "reads from disk per replayed statement have gone flat",
+            "let blue keep statement digests, or a slow log in a table; or warm green by hand",
+        ),
+        Some(warmed) => {
+            let reads: Vec<String> = (warmed.rounds.iter().rev().take(3).rev())
+                .map(|round| format!("{:.1}", round.per_statement()))
+                .collect();
+            let seen = format!(
+                "{} statements replayed in {} rounds, reads from disk per statement in the last of them: {}",
+                warmed.statements,
+                warmed.rounds.len(),
+                if reads.is_empty() {
+                    "none was finished".to_owned()
+                } else {
+                    reads.join(", ")
+                }
+            );
+            if warmed.is_flat {
+                found.ok(Side::Green, seen);
+            } else {
+                found.stop(
+                    Side::Green,
+                    seen,
+                    "reads from disk per replayed statement have gone flat",
+                    remedy,
+                );
+            }
+        }
     }
     found.done()
 }

@@ -294,6 +294,8 @@ pub(super) fn healthy(family: Family, scope: Scope) -> Survey {
                 observed: Duration::from_secs(10),
             }),
             gate_queries: Known::Known(vec![("orders".into(), None)]),
+            replayed: Known::Known(None),
+            warmed: Known::Known(None),
             run_lock: Known::Known(None),
             data_proof: Known::Known(None),
             events_on_blue: Some(BTreeSet::from(["shop.tick".to_owned()])),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::domain::guardrails::ProofFact;
 use crate::domain::guardrails::facts::ReplicaFact;
+use crate::domain::guardrails::{Replayed, StatementFact};
 use crate::domain::machine::HoldKind;
+use crate::domain::queries::warm::{Round, Warmed};
 use Family::{MariaDb, MySql};
 use Scope::{After, Doctor, Hold, Prepare};
 
@@ -218,6 +220,51 @@ pub(super) fn cases() -> Vec<Case> {
         stop(MySql, Hold, Id::QUERY_PROOF, "`orders`: 3 rows differ", |s| {
             s.plan.gate_queries = Known::Known(vec![("orders".into(), Some("3 rows differ".into()))]);
         }),
+        stop(
+            MySql,
+            Hold,
+            Id::QUERY_PROOF,
+            "statement 9e79d2805f004ce9: slower: 4 times",
+            |s| {
+                s.plan.replayed = Known::Known(Some(Replayed {
+                    summary: "1 slower, 1 same".into(),
+                    wrong: vec![slower()],
+                    accepted: Vec::new(),
+                }));
+            },
+        ),
+        warn(MySql, Hold, Id::QUERY_PROOF, "statement 9e79d2805f004ce9", |s| {
+            s.plan.replayed = Known::Known(Some(Replayed {
+                summary: "1 slower, 1 same".into(),
+                wrong: Vec::new(),
+                accepted: vec![(slower(), "a report".into())],
+            }));
+        }),
+        fine(MySql, Hold, Id::QUERY_PROOF, |s| {
+            s.plan.replayed = Known::Known(Some(Replayed {
+                summary: "98 same, 2 not comparable".into(),
+                ..Replayed::default()
+            }));
+        }),
+        stop(
+            MySql,
+            Hold,
+            Id::COLD_CACHE,
+            "in the last of them: 30.0, 20.0, 10.0",
+            |s| {
+                s.plan.warmed = warmed(&[900, 300, 200, 100], false);
+            },
+        ),
+        warn(MariaDb, Hold, Id::COLD_CACHE, "not warmed", |s| {
+            s.plan.warmed = Known::Known(Some(Warmed {
+                rounds: Vec::new(),
+                is_flat: false,
+                statements: 0,
+            }));
+        }),
+        fine(MySql, Hold, Id::COLD_CACHE, |s| {
+            s.plan.warmed = warmed(&[900, 3, 0], true)
+        }),
         stop(MySql, Prepare, Id::RUN_LOCK, "20261123T214100Z-9f3a6c", |s| {
             s.plan.run_lock = Known::Known(Some("20261123T214100Z-9f3a6c since 21:41".into()));
         }),
@@ -367,4 +414,24 @@ fn what_a_mariadb_option_file_holds_is_not_known() {
         1,
         "{findings:?}"
     );
+}
+
+fn slower() -> StatementFact {
+    StatementFact {
+        statement: "9e79d2805f004ce9".into(),
+        verdict: "slower: 4 times".into(),
+    }
+}
+
+/// Rounds of ten statements with these reads from disk.
+fn warmed(reads: &[u64], is_flat: bool) -> Known<Option<Warmed>> {
+    let round = |disk_reads: &u64| Round {
+        statements: 10,
+        disk_reads: *disk_reads,
+    };
+    Known::Known(Some(Warmed {
+        rounds: reads.iter().map(round).collect(),
+        is_flat,
+        statements: 10,
+    }))
 }
