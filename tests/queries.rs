@@ -10,12 +10,13 @@ use bleen::adapters::mysql::queries::found::{Found, Search, find};
 use bleen::adapters::mysql::queries::replays::LiveReplays;
 use bleen::adapters::mysql::queries::standstill::Standstill;
 use bleen::domain::ids::Side;
+use bleen::domain::queries::fingerprint::Fingerprint;
 use bleen::domain::queries::verdict::Verdict;
 use bleen::engine::event::Events;
 use bleen::engine::queries::{Failure, QueryProof, Quiet, Replays, Statement, Terms, prove, warm};
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
 use mysql_async::prelude::Queryable;
-use support::{BUDGET, following, server, session};
+use support::{BUDGET, Operator, Said, following, is_writable, server, session};
 use tokio_util::sync::CancellationToken;
 
 const SHOP: [&str; 12] = [
@@ -37,7 +38,8 @@ const SHOP: [&str; 12] = [
 
 /// Statements, and the verdict on an untouched green: `None` is the same.
 const SAME: [&str; 7] = [
-    "SELECT total FROM orders WHERE customer_id = 7 ORDER BY id",
+    // No ORDER BY: without its key a server may read the primary key in order instead of the whole table.
+    "SELECT total FROM orders WHERE customer_id = 7",
     "SELECT name FROM customers WHERE id = 3",
     "SELECT COUNT(*) FROM gone",
     "SELECT later FROM narrow",
@@ -66,7 +68,7 @@ const PREPARED: &str = "SELECT note FROM orders WHERE id = ?";
 fn long() -> String {
     let list: Vec<String> = (0..400).map(|n| n.to_string()).collect();
     format!(
-        "SELECT MAX(a.total) FROM orders a, orders b WHERE a.id + b.id IN ({})",
+        "SELECT MAX(a.total) FROM orders a, customers b WHERE a.id + b.id IN ({})",
         list.join(", ")
     )
 }
@@ -141,7 +143,7 @@ async fn proved(pair: &SandboxPair, found: &Found) -> QueryProof {
 }
 
 fn verdict<'a>(proof: &'a QueryProof, text: &str) -> &'a Verdict {
-    let name = bleen::domain::queries::fingerprint::Fingerprint::of(text);
+    let name = Fingerprint::of(text);
     let entry = proof.entries.iter().find(|entry| entry.fingerprint == name);
     &entry
         .unwrap_or_else(|| panic!("{text} is not among {proof:#?}"))
@@ -302,7 +304,24 @@ async fn mariadb_finds_them_in_the_slow_log() {
         .unwrap();
     let logged = found(&pair, NO_WATCH).await;
     assert!(logged.candidates.iter().any(|c| c.text == long()), "{logged:#?}");
+    let counted = logged.candidates.iter().find(|c| c.text == SAME[1]).unwrap();
+    assert_eq!((counted.count, counted.schema.as_deref()), (2, Some("shop")));
+    assert!(
+        logged.candidates.iter().all(|c| !c.text.contains("bleen")),
+        "{logged:#?}"
+    );
+    // A prepared statement is logged with its values.
+    let prepared = logged
+        .candidates
+        .iter()
+        .find(|c| c.fingerprint == Fingerprint::of(PREPARED));
+    assert_eq!(prepared.unwrap().text, PREPARED.replace('?', "5"));
     same_and_different(&pair, &logged).await;
+    let proof = proved(&pair, &logged).await;
+    for text in [PREPARED, &long()] {
+        let said = verdict(&proof, text);
+        assert!(!matches!(said, Verdict::NotComparable(_)), "{text}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -480,4 +499,110 @@ async fn green_is_warmed() {
         "{warmed:?}"
     );
     replays.close().await;
+}
+
+fn lines(said: &Said) -> Vec<serde_json::Value> {
+    said.stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The events of a type.
+fn events<'a>(said: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::Value> {
+    said.iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_waits_for_what_the_applications_ask() {
+    let kind = ServerKind::MySql97;
+    let pair = SandboxPair::start(kind, kind, &PairOptions::default())
+        .await
+        .unwrap();
+    pair.blue.run(&SHOP).await.unwrap();
+    let with = |more: &str| {
+        let more =
+            format!("validate:\n  digests:\n    watch: 0s\n    max_slowdown: 1000\n{more}warm: {{}}\n");
+        Operator::of(&pair, move |playbook| format!("{playbook}{more}"))
+    };
+    let operator = with("");
+    let prepared = operator.run("prepare", &[]).await;
+    assert_eq!(prepared.code, 0, "{prepared}");
+    load(&pair, 3).await;
+    on_green(
+        &pair,
+        &["UPDATE shop.customers SET name = 'another' WHERE id = 3"],
+    )
+    .await;
+
+    let confirmed = ["--confirm", "shop", "--output", "json"];
+    let stopped = operator.run("switch", &confirmed).await;
+    assert_eq!(stopped.code, 2, "{stopped}");
+    let names = [SAME[1], SAME[4]].map(|text| Fingerprint::of(text).to_string());
+    let result = stopped.result();
+    let why = result["why"].as_array().unwrap();
+    let about_queries = |why: &&str| why.starts_with("query-proof");
+    let mut stops: Vec<&str> = (why
+        .iter()
+        .filter_map(serde_json::Value::as_str)
+        .filter(about_queries))
+    .collect();
+    stops.sort_unstable();
+    let mut wanted = names
+        .clone()
+        .map(|name| format!("query-proof: statement {name}: different result: "));
+    wanted.sort_unstable();
+    assert!(
+        stops.len() == 2
+            && stops
+                .iter()
+                .zip(&wanted)
+                .all(|(why, begin)| why.starts_with(begin.as_str())),
+        "{stopped}"
+    );
+    // Each of them is told, not only the first.
+    let said = lines(&stopped);
+    let told = events(&said, "finding");
+    let told = told
+        .iter()
+        .filter(|f| f["id"] == "query-proof" && f["severity"] == "stop");
+    assert_eq!(told.count(), 2, "{stopped}");
+    assert!(!is_writable(&pair, Side::Green).await && is_writable(&pair, Side::Blue).await);
+
+    // Accepted by name, it goes on, and says what was accepted.
+    let waivers: String = names
+        .iter()
+        .map(|name| format!("      - statement: \"{name}\"\n        reason: renamed on purpose\n"))
+        .collect();
+    let switched = with(&format!("    waivers:\n{waivers}"))
+        .run("switch", &confirmed)
+        .await;
+    assert_eq!(
+        (switched.code, switched.result()["outcome"].as_str()),
+        (0, Some("switched")),
+        "{switched}"
+    );
+    let said = lines(&switched);
+    let judged = events(&said, "query-judged");
+    assert_eq!(judged.len() as u64, judged[0]["of"].as_u64().unwrap());
+    let accepted: Vec<_> = judged
+        .iter()
+        .filter(|event| event["waived"] == "renamed on purpose")
+        .collect();
+    assert_eq!(accepted.len(), 2, "{judged:#?}");
+    let warned = events(&said, "finding");
+    let warned = warned
+        .iter()
+        .filter(|f| f["id"] == "query-proof" && f["severity"] == "warning");
+    assert_eq!(warned.count(), 2);
+    let rounds = events(&said, "warmed");
+    assert_eq!(rounds.last().unwrap()["is_flat"], true, "{rounds:#?}");
+    let done = |step: &str| {
+        said.iter()
+            .position(|e| e["type"] == "step-done" && e["step"] == step)
+    };
+    assert!(
+        done("prove").unwrap() < done("warm").unwrap() && done("warm") < done("hold"),
+        "{switched}"
+    );
 }

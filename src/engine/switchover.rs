@@ -245,11 +245,15 @@ impl<O: Opener> Switchover<'_, O> {
         }
     }
 
-    /// Tells each finding that is not ok once, and not again for a figure in it that has changed.
+    /// Tells each finding that is not ok once, and not again for a figure in it that has changed: of those with the same
+    /// mark, as many more as there are now.
     fn show_new(&self, findings: &[Finding], shown: &mut Vec<Told>) {
+        let mut here = Vec::new();
+        let count = |marks: &[Told], mark: Told| marks.iter().filter(|known| **known == mark).count();
         for finding in findings.iter().filter(|f| f.severity != Severity::Ok) {
             let mark = (finding.id, finding.side, finding.severity);
-            if !shown.contains(&mark) {
+            here.push(mark);
+            if count(shown, mark) < count(&here, mark) {
                 shown.push(mark);
                 self.events.finding(finding);
             }

@@ -231,7 +231,7 @@ impl Human {
             ("plan changed", _) | (_, Some(_)) => ("! warning:", Tone::Warning),
             _ => ("✗", Tone::Error),
         };
-        if tone != Tone::Plain {
+        if verdict != "same" {
             lines.push(now.talk(mark, tone, format!("query {fingerprint}: {verdict}: {why}")));
             lines.push(now.talk(" ", Tone::Plain, format!("  {statement}")));
             if let Some(reason) = waived {
@@ -527,6 +527,47 @@ mod tests {
             }
         }
         out
+    }
+
+    #[test]
+    fn each_statement_that_is_not_the_same_is_told_with_its_reason() {
+        let judged = |number, verdict: &str, why: &str, waived: Option<&str>| EventKind::QueryJudged {
+            fingerprint: format!("000000000000000{number}"),
+            statement: format!("SELECT {number} FROM t WHERE id = ?"),
+            verdict: verdict.to_owned(),
+            why: why.to_owned(),
+            blue_ms: None,
+            green_ms: None,
+            waived: waived.map(str::to_owned),
+            number,
+            of: 6,
+        };
+        let text = told(vec![
+            (0, judged(1, "same", "", None)),
+            (1, judged(2, "same", "", None)),
+            (2, judged(3, "not comparable", "it takes locks", None)),
+            (3, judged(4, "different result", "row 1 differs", None)),
+            (4, judged(5, "slower", "4 times", Some("a report"))),
+            (5, judged(6, "plan changed", "t: ref became a full scan", None)),
+        ]);
+        let lines: Vec<&str> = text
+            .lines()
+            .map(|line| line.split_once("s  ").unwrap().1)
+            .collect();
+        let expected = [
+            "· queries: 1 of 6",
+            "· query 0000000000000003: not comparable: it takes locks",
+            "    SELECT 3 FROM t WHERE id = ?",
+            "✗ query 0000000000000004: different result: row 1 differs",
+            "    SELECT 4 FROM t WHERE id = ?",
+            "! warning: query 0000000000000005: slower: 4 times",
+            "    SELECT 5 FROM t WHERE id = ?",
+            "    waived: a report",
+            "! warning: query 0000000000000006: plan changed: t: ref became a full scan",
+            "    SELECT 6 FROM t WHERE id = ?",
+            "· queries: 6 of 6",
+        ];
+        assert_eq!(lines, expected, "{text}");
     }
 
     fn waiting(what: &str) -> EventKind {
