@@ -183,6 +183,13 @@ impl Session {
         self.side
     }
 
+    /// The comment that begins everything it sends, so that others know whose it is. The server takes the statements of a
+    /// batch apart: a later one that costs much needs it, too, or it is taken for an application's.
+    #[must_use]
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// Whether a statement of it was lost or timed out, so that it takes no more.
     #[must_use]
     pub fn is_spent(&self) -> bool {

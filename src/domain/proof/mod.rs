@@ -11,6 +11,7 @@
 //! cascade      what a foreign key changes on a child without a row event
 //! statement    which tables a statement in the binlog may change
 //! stream       what a reader of blue's binlog brings
+//! recent       which tables the last transactions touched, for readings that are no ranges
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
 //! work         what to read next
@@ -32,6 +33,7 @@ pub mod ledger;
 pub mod pace;
 pub mod pick;
 pub mod ranges;
+pub mod recent;
 pub mod statement;
 pub mod stream;
 pub mod summary;

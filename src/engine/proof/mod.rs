@@ -5,6 +5,7 @@
 //! prover   the loop over them, and what it knows at any moment
 //! progress how far it is
 //! check    one check on one lane, from the positions before to the verdict
+//! quiet    whether tables were touched while somebody read both sides
 //! ```
 //!
 //! Must not know a statement or a driver. What is proved is decided in [`crate::domain::proof`], never here.
@@ -13,3 +14,4 @@ mod check;
 pub mod ports;
 pub mod progress;
 pub mod prover;
+mod quiet;

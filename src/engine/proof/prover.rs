@@ -17,6 +17,7 @@ use crate::domain::proof::fence::Left;
 use crate::domain::proof::key::Key;
 use crate::domain::proof::ledger::{Change, Ledger, NotProvable};
 use crate::domain::proof::pace::Target;
+use crate::domain::proof::recent::Recent;
 use crate::domain::proof::stream::Brought;
 use crate::domain::proof::summary::Summary;
 use crate::domain::proof::touches::Caps;
@@ -73,6 +74,7 @@ pub enum Ended {
 pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) plan: Plan,
+    pub(super) recent: Recent,
     pub(super) checks: Checks,
     pub(super) rows_read: u64,
     /// Rows, and the time that reading them took on all lanes: by range, and by key.
@@ -133,6 +135,7 @@ impl Prover {
         let mut state = State {
             ledger: Ledger::new(stream.start.clone(), options.caps),
             plan: Plan::new(options.target, options.again_after),
+            recent: Recent::new(stream.start.clone()),
             checks: Checks::default(),
             rows_read: 0,
             scanned: (0, Duration::ZERO),
@@ -275,7 +278,11 @@ impl Prover {
     async fn follow(&self, stream: &mut Stream, streams: &mut dyn Streams) -> Ended {
         loop {
             let why = self.follow_one(stream).await;
-            self.state().ledger.broke(Void::StreamBroken);
+            {
+                let mut state = self.state();
+                state.ledger.broke(Void::StreamBroken);
+                state.recent.broke();
+            }
             self.passed.send_replace(());
             self.events.warn(format!(
                 "reading blue's binlog broke: {why}; what was proved so far counts no more, and everything is proved anew"
@@ -295,6 +302,7 @@ impl Prover {
             {
                 let mut state = self.state();
                 state.ledger.restart(stream.start.clone());
+                state.recent = Recent::new(stream.start.clone());
                 // What was changed meanwhile was not seen.
                 state.stale.everything = true;
             }
@@ -308,12 +316,15 @@ impl Prover {
             match brought {
                 Brought::Broke(why) => return why,
                 Brought::Passed(place) => {
-                    if let Err(broke) = self.state().ledger.advance(place) {
+                    let mut state = self.state();
+                    state.recent.advance(place.clone());
+                    if let Err(broke) = state.ledger.advance(place) {
                         return broke.to_string();
                     }
                 }
                 Brought::Transaction(transaction, changes) => {
                     let mut state = self.state();
+                    state.recent.transaction(&transaction, &changes);
                     if let Err(broke) = state.ledger.transaction(transaction, &changes) {
                         return broke.to_string();
                     }
@@ -552,6 +563,7 @@ impl Drop for Task<'_> {
 impl State {
     /// Takes in what was read of tables.
     fn list(&mut self, tables: Vec<(TableName, Listed)>) {
+        self.recent.listed();
         for (name, listed) in tables {
             self.plan.forget(&name);
             self.troubles.remove(&name);

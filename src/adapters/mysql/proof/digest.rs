@@ -281,7 +281,7 @@ pub(super) async fn ask_all(
     count: usize,
     budget: Duration,
 ) -> Result<Vec<Vec<Row>>, ServerError> {
-    let batch = format!("{}; {sql}", settings::ASK);
+    let batch = format!("{}; {}{sql}", settings::ASK, session.mark());
     let mut sets = match session.batch(doing, &batch, budget).await {
         Err(e) if e.code() == Some(OUT_OF_RANGE) => return Err(session.unexpected(doing, NO_TEXT)),
         other => other?,

@@ -403,7 +403,10 @@ impl Lane for PairLane {
 }
 
 /// Begins a snapshot on MariaDB, and returns its place in the server's own binlog.
-async fn snapshot_of_blue(session: &mut Session, budget: Duration) -> Result<FilePosition, ServerError> {
+pub(in crate::adapters::mysql) async fn snapshot_of_blue(
+    session: &mut Session,
+    budget: Duration,
+) -> Result<FilePosition, ServerError> {
     let doing = "begin a consistent snapshot";
     let sql = "START TRANSACTION WITH CONSISTENT SNAPSHOT; SHOW STATUS LIKE 'binlog_snapshot_%'";
     let sets = session.batch(doing, sql, budget).await?;

@@ -6,3 +6,4 @@ mod replayer;
 pub mod replays;
 mod sources;
 pub mod standstill;
+pub mod watched;

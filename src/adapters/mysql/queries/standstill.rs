@@ -5,7 +5,8 @@
 //! own bracket is for, which knows the tables of each transaction.
 //!
 //! MariaDB's position runs ahead of what a session can see, by milliseconds: a transaction that blue had written down
-//! and did not show yet is on green and not in blue's answer. There the position has to stand still for a moment first.
+//! and did not show yet is on green and not in blue's answer. There a snapshot must show all that was written down; where
+//! positions are files and offsets, which no snapshot of MySQL tells, blue has to stand still for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::position_read::{Role, Waited, executed, wait_applied};
+use crate::adapters::mysql::position_read::{Role, Waited, executed, wait_applied, written_file};
+use crate::adapters::mysql::proof::lane::snapshot_of_blue;
 use crate::adapters::mysql::session::{Purpose, Session, Target};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::RunId;
@@ -108,19 +110,26 @@ impl Inner {
     async fn begin(&mut self) -> Result<(), String> {
         self.began = None;
         let mut position = self.on_blue().await?;
-        if self.kind != PositionKind::GtidSet {
-            tokio::time::sleep(SEEN_AFTER).await;
-            let later = self.on_blue().await?;
-            if later != position {
-                // Not quiet: `touched` says so, since no position is kept.
-                position = later;
-                self.reach(&position).await?;
-                return Ok(());
+        let shows_it = match self.kind {
+            PositionKind::GtidSet => true,
+            PositionKind::GtidList => self.shows_all_it_wrote().await.map_err(|e| e.to_string())?,
+            PositionKind::File => {
+                tokio::time::sleep(SEEN_AFTER).await;
+                let before = std::mem::replace(&mut position, self.on_blue().await?);
+                before == position
             }
-        }
+        };
         self.reach(&position).await?;
-        self.began = Some(position);
+        // Where nothing is kept, `touched` says yes.
+        self.began = shows_it.then_some(position);
         Ok(())
+    }
+
+    async fn shows_all_it_wrote(&mut self) -> Result<bool, ServerError> {
+        let (session, caps) = &mut self.blue;
+        let shown = snapshot_of_blue(session, READ).await?;
+        session.run("end a snapshot", "COMMIT", READ).await?;
+        Ok(shown == written_file(session, caps, READ).await?)
     }
 
     async fn reach(&mut self, position: &Position) -> Result<(), String> {
