@@ -16,7 +16,7 @@ use bleen::engine::event::Events;
 use bleen::engine::queries::{Failure, QueryProof, Quiet, Replays, Statement, Terms, prove, warm};
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
 use mysql_async::prelude::Queryable;
-use support::{BUDGET, Operator, Said, following, is_writable, server, session};
+use support::{BUDGET, Operator, Said, following, is_writable, server};
 use tokio_util::sync::CancellationToken;
 
 const SHOP: [&str; 12] = [
@@ -85,13 +85,21 @@ async fn shop(blue: ServerKind, green: ServerKind, options: &PairOptions) -> San
 /// Changes green behind replication's back.
 async fn on_green(pair: &SandboxPair, statements: &[&str]) {
     pair.green.set_read_only(false).await.unwrap();
-    let mut session = session(pair, Side::Green).await;
+    let mut root = pair.green.root().await.unwrap();
+    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
     for statement in statements {
-        let hidden = format!("SET SESSION sql_log_bin = 0; {statement}");
-        session.run("change green", &hidden, BUDGET).await.unwrap();
+        root.query_drop(*statement).await.unwrap();
     }
+    root.disconnect().await.unwrap();
     pair.green.set_read_only(true).await.unwrap();
 }
+
+/// Everything into the slow log, as a table.
+const LOG_ALL: [&str; 3] = [
+    "SET GLOBAL log_output = 'TABLE'",
+    "SET GLOBAL long_query_time = 0",
+    "SET GLOBAL slow_query_log = ON",
+];
 
 /// What an application sends, several times over.
 async fn load(pair: &SandboxPair, times: usize) {
@@ -284,12 +292,7 @@ async fn mariadb_finds_them_in_the_slow_log() {
         &PairOptions::default(),
     )
     .await;
-    let log = [
-        "SET GLOBAL log_output = 'TABLE'",
-        "SET GLOBAL long_query_time = 0",
-        "SET GLOBAL slow_query_log = ON",
-    ];
-    pair.blue.run(&log).await.unwrap();
+    pair.blue.run(&LOG_ALL).await.unwrap();
     load(&pair, 2).await;
     pair.blue.run(&["SET GLOBAL slow_query_log = OFF"]).await.unwrap();
     // Off, it is not read.
@@ -513,6 +516,74 @@ fn events<'a>(said: &'a [serde_json::Value], kind: &str) -> Vec<&'a serde_json::
     said.iter().filter(|event| event["type"] == kind).collect()
 }
 
+/// Every row is equal, and a view is not.
+async fn validate_replays_them(pair: &SandboxPair, with: &impl Fn(&str) -> Operator) {
+    let view = |least: u32| {
+        format!(
+            "CREATE OR REPLACE DEFINER = 'root'@'localhost' VIEW shop.rich AS SELECT id, total FROM shop.orders \
+             WHERE total > {least}"
+        )
+    };
+    on_green(pair, &[&view(6)]).await;
+    let once = ["--once", "--output", "json"];
+    let name = Fingerprint::of(SAME[5]).to_string();
+    let different = with("").run("validate", &once).await;
+    let result = different.result();
+    assert_eq!(
+        (different.code, &result["equal"]),
+        (2, &true.into()),
+        "{different}"
+    );
+    let statements = result["statements"].as_array().unwrap();
+    let own = |text: &str| text.contains("BIT_XOR");
+    assert!(
+        !statements
+            .iter()
+            .any(|statement| own(statement["statement"].as_str().unwrap())),
+        "bleen's own: {different}"
+    );
+    let found: Vec<&serde_json::Value> = statements
+        .iter()
+        // Green's own statistics may lead to another plan.
+        .filter(|statement| {
+            !["not-comparable", "plan-changed"]
+                .map(serde_json::Value::from)
+                .contains(&statement["verdict"])
+        })
+        .collect();
+    assert_eq!(found.len(), 1, "{different}");
+    assert_eq!(
+        (&found[0]["fingerprint"], &found[0]["verdict"]),
+        (&name.clone().into(), &"different-result".into()),
+        "{different}"
+    );
+    assert!(
+        result["queries"].as_str().unwrap().contains("1 different result"),
+        "{different}"
+    );
+
+    let waiver = format!("    waivers:\n      - statement: \"{name}\"\n        reason: a new limit\n");
+    let accepted = with(&waiver).run("validate", &["--once"]).await;
+    assert_eq!(accepted.code, 0, "{accepted}");
+    let told = format!("query {name}: different result");
+    assert!(
+        accepted.stderr.contains(&told) && accepted.stderr.contains("waived: a new limit"),
+        "{accepted}"
+    );
+
+    // Until it is stopped: after the first pass.
+    let stopped = with("")
+        .run("validate", &["--for", "20s", "--output", "json"])
+        .await;
+    let result = stopped.result();
+    assert_eq!((stopped.code, &result["equal"]), (2, &true.into()), "{stopped}");
+    assert!(
+        result["queries"].as_str().unwrap().contains("1 different result"),
+        "{stopped}"
+    );
+    on_green(pair, &[&view(5)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_waits_for_what_the_applications_ask() {
     let kind = ServerKind::MySql97;
@@ -529,6 +600,7 @@ async fn a_switch_waits_for_what_the_applications_ask() {
     let prepared = operator.run("prepare", &[]).await;
     assert_eq!(prepared.code, 0, "{prepared}");
     load(&pair, 3).await;
+    validate_replays_them(&pair, &with).await;
     on_green(
         &pair,
         &["UPDATE shop.customers SET name = 'another' WHERE id = 3"],
@@ -605,4 +677,78 @@ async fn a_switch_waits_for_what_the_applications_ask() {
         done("prove").unwrap() < done("warm").unwrap() && done("warm") < done("hold"),
         "{switched}"
     );
+}
+
+/// A blue that is written to all the time: what reads quiet tables is compared all the same, and nothing is called
+/// different that is not.
+async fn a_busy_blue_is_compared(kind: ServerKind) {
+    let pair = SandboxPair::start(kind, kind, &PairOptions::default())
+        .await
+        .unwrap();
+    pair.blue.run(&SHOP).await.unwrap();
+    let operator = Operator::of(&pair, |playbook| {
+        format!("{playbook}validate:\n  digests:\n    watch: 0s\n    max_slowdown: 1000\n")
+    });
+    let prepared = operator.run("prepare", &[]).await;
+    assert_eq!(prepared.code, 0, "{prepared}");
+    let changing = "SELECT id FROM gone";
+    if kind != ServerKind::MySql97 {
+        pair.blue.run(&LOG_ALL).await.unwrap();
+    }
+    load(&pair, 2).await;
+    let mut conn = pair.blue.root().await.unwrap();
+    conn.query_drop("USE shop").await.unwrap();
+    conn.query_drop(changing).await.unwrap();
+    pair.blue
+        .run(&["SET GLOBAL long_query_time = 1000"])
+        .await
+        .unwrap();
+    on_green(
+        &pair,
+        &["UPDATE shop.customers SET name = 'another' WHERE id = 3"],
+    )
+    .await;
+
+    // This session may still log every statement.
+    let mut conn = pair.blue.root().await.unwrap();
+    let writer = tokio::spawn(async move {
+        loop {
+            conn.query_drop("UPDATE shop.gone SET id = id + 1").await.unwrap();
+        }
+    });
+    let said = operator.run("validate", &["--once", "--output", "json"]).await;
+    writer.abort();
+    assert_eq!(said.code, 2, "{said}");
+    let said = lines(&said);
+    let verdict = |text: &str| {
+        let name = Fingerprint::of(text).to_string();
+        let judged = events(&said, "query-judged");
+        let one = judged.iter().find(|event| event["fingerprint"] == name.as_str());
+        one.map(|event| (event["verdict"].to_string(), event["why"].to_string()))
+            .unwrap_or_else(|| panic!("{text} is not among {judged:#?}"))
+    };
+    let of = |text: &str| verdict(text).0;
+    assert_eq!(of(SAME[1]), "\"different result\"");
+    for text in [SAME[0], SAME[5], SAME[6]] {
+        assert!(
+            ["\"same\"", "\"plan changed\""].contains(&of(text).as_str()),
+            "{text}: {:?}",
+            verdict(text)
+        );
+    }
+    let (word, why) = verdict(changing);
+    assert!(
+        word == "\"same\"" || word == "\"not comparable\"" && why.contains("never quiet"),
+        "{word}: {why}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_mysql_is_compared_where_it_is_quiet() {
+    a_busy_blue_is_compared(ServerKind::MySql97).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_mariadb_is_compared_where_it_is_quiet() {
+    a_busy_blue_is_compared(ServerKind::MariaDb118).await;
 }

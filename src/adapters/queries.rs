@@ -2,6 +2,7 @@
 //!
 //! What a command needs to know of the application's statements is found out here, once; `engine::queries` judges.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use super::mysql::error::ServerError;
 use super::mysql::queries::found::{Found, Search, find};
 use super::mysql::queries::replays::LiveReplays;
 use super::mysql::queries::standstill::Standstill;
+use super::mysql::queries::watched::Watched;
 use super::mysql::switch::Server;
 use crate::domain::guardrails::{Known, Replayed, StatementFact};
 use crate::domain::ids::RunId;
@@ -17,7 +19,8 @@ use crate::domain::queries::candidates::Candidate;
 use crate::domain::queries::warm::Warmed;
 use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events};
-use crate::engine::queries::{self, QueryProof, Terms};
+use crate::engine::proof::prover::Prover;
+use crate::engine::queries::{self, QueryProof, Quiet, Terms};
 use crate::playbook::Playbook;
 use crate::playbook::model::{Digests, Warm};
 
@@ -58,13 +61,15 @@ impl Replaying {
 }
 
 /// Finds the statements that applications run on blue and replays them on both sides, as `validate.digests` says; `None`
-/// if the playbook does not ask for it. Tells each verdict.
+/// if the playbook does not ask for it. Tells each verdict. A data proof that runs beside it knows which tables are
+/// touched meanwhile; without one, answers are compared only while blue writes nothing at all.
 ///
 /// # Errors
 /// A session cannot be opened. Nothing has changed.
 pub async fn prove(
     playbook: &Playbook,
     servers: (&Server, &Server),
+    prover: Option<&Arc<Prover>>,
     run: Option<&RunId>,
     cancel: &CancellationToken,
     events: &Events,
@@ -74,6 +79,7 @@ pub async fn prove(
     };
     let work = Work {
         servers,
+        prover,
         run,
         cancel,
         events,
@@ -93,6 +99,7 @@ pub async fn prove(
 pub async fn before_the_hold(
     playbook: &Playbook,
     servers: (&Server, &Server),
+    prover: Option<&Arc<Prover>>,
     run: &RunId,
     cancel: &CancellationToken,
     events: &Events,
@@ -100,6 +107,7 @@ pub async fn before_the_hold(
     let mut known = Replaying::not_yet(playbook);
     let work = Work {
         servers,
+        prover,
         run: Some(run),
         cancel,
         events,
@@ -160,6 +168,7 @@ pub fn facts(proof: &QueryProof) -> Replayed {
 /// One pair, for one command.
 struct Work<'a> {
     servers: (&'a Server, &'a Server),
+    prover: Option<&'a Arc<Prover>>,
     run: Option<&'a RunId>,
     cancel: &'a CancellationToken,
     events: &'a Events,
@@ -212,11 +221,30 @@ impl Work<'_> {
     ) -> Result<QueryProof, ServerError> {
         let (blue, green) = self.servers;
         let (to_blue, to_green) = ((&blue.target, &blue.caps), (&green.target, &green.caps));
-        let quiet = Standstill::open(to_blue, to_green, self.run, REACH).await?;
+        let Some(prover) = self.prover else {
+            let quiet = Standstill::open(to_blue, to_green, self.run, REACH).await?;
+            let proof = self.judge(replays, &quiet, digests, found, began).await;
+            quiet.close().await;
+            return Ok(proof);
+        };
+        let quiet = Watched::open(Arc::clone(prover), to_blue, to_green, self.run).await?;
+        let proof = self.judge(replays, &quiet, digests, found, began).await;
+        quiet.close().await;
+        Ok(proof)
+    }
+
+    async fn judge(
+        &self,
+        replays: &LiveReplays,
+        quiet: &dyn Quiet,
+        digests: &Digests,
+        found: Found,
+        began: (Step, Instant),
+    ) -> QueryProof {
         let terms = Terms::new(digests.max_slowdown, FLOOR, digests.time_limit);
         let mut proof = queries::prove(
             replays,
-            &quiet,
+            quiet,
             &found.candidates,
             &digests.waivers,
             &terms,
@@ -224,7 +252,6 @@ impl Work<'_> {
             self.events,
         )
         .await;
-        quiet.close().await;
         for note in &proof.notes {
             self.events.note(note.clone());
         }
@@ -233,7 +260,7 @@ impl Work<'_> {
             0 => self.done(began, proof.summary()),
             _ => self.failed(began, proof.summary()),
         }
-        Ok(proof)
+        proof
     }
 
     async fn warm(

@@ -149,7 +149,7 @@ pub async fn switch_pair(
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);
     let servers = (&pair.blue, &pair.green);
-    let replaying = queries::before_the_hold(playbook, servers, &run, &signals.stop, events).await?;
+    let replaying = queries::before_the_hold(playbook, servers, None, &run, &signals.stop, events).await?;
     // Replaying may have taken longer than a session may idle.
     pair.revive().await?;
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;

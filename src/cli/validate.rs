@@ -1,4 +1,4 @@
-//! `bleen validate`: compares every row of blue and green while both are in use.
+//! `bleen validate`: compares every row of blue and green while both are in use, and then what applications ask for.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,10 +17,15 @@ use crate::adapters::mysql::lag::{FOLLOWS_NOBODY, LagMeter, Setup};
 use crate::adapters::mysql::replication::status::read as read_replication;
 use crate::adapters::mysql::switch::OwnSessions;
 use crate::adapters::proof::{Proof, Sparing, Wish};
+use crate::adapters::queries;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::proof::prover::{Ended, Prover};
+use crate::engine::queries::QueryProof;
 use crate::playbook::Playbook;
 use crate::playbook::model::DataProof;
+
+/// How often it is looked whether everything has been compared once.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How long the heartbeat may take to stop.
 const STOP: Duration = Duration::from_secs(2);
@@ -63,9 +68,11 @@ async fn validate(
     status::warn_of_unfinished(playbook, &mut pair, events).await?;
     see_that_green_only_follows(&mut pair, events).await?;
     let data = wanted(playbook, asked);
+    let replays = playbook.validate.digests.is_some();
     let wish = Wish {
         data: data.clone(),
-        once: asked.once,
+        // Its stream is wanted for as long as statements are replayed.
+        once: asked.once && !replays,
         mask: asked.mask,
         run: None,
         own: OwnSessions::default(),
@@ -90,8 +97,25 @@ async fn validate(
         lag: Some((data.max_lag, Box::new(move || samples.borrow().lag))),
         answer: ANSWER,
     };
+    let servers = (&blue, &green);
+    let (mut replayed, mut trouble) = (None, None);
+    let replay = async {
+        while !prover.was_everywhere() {
+            tokio::time::sleep(LOOK).await;
+        }
+        let of_proof = Some(&prover);
+        match queries::prove(playbook, servers, of_proof, None, &signals.stop, events).await {
+            Ok(proof) => replayed = proof,
+            Err(e) => trouble = Some(e),
+        }
+        // What goes on until it is stopped goes on comparing rows.
+        if trouble.is_none() && !asked.once {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = proof.run() => Some(ended),
+        () = replay, if replays => None,
         () = prover.tell(asked.every) => None,
         () = sparing.spare(&prover) => None,
         () = signals.stop.cancelled() => None,
@@ -105,7 +129,10 @@ async fn validate(
             why.clone(),
         ));
     }
-    conclude(playbook, asked, &prover, events)
+    if let Some(e) = trouble {
+        return Err(e.into());
+    }
+    conclude(playbook, asked, &prover, replayed.as_ref(), events)
 }
 
 /// What the proof rests on: that green changes only by applying what blue wrote.
@@ -153,6 +180,7 @@ fn conclude(
     playbook: &Playbook,
     asked: &HowToCompare,
     prover: &Prover,
+    replayed: Option<&QueryProof>,
     events: &Events,
 ) -> Result<Done, CliError> {
     let end = prover.progress();
@@ -172,8 +200,13 @@ fn conclude(
     }
     let differs = sum.diverged > 0 || sum.diverged_items > 0 || end.differing_rows > 0;
     let is_proved = sum.unproven == 0 && sum.ranges > 0 && sum.not_provable.is_empty();
+    let not_replayed = playbook.validate.digests.is_some() && replayed.is_none();
+    if not_replayed {
+        events.warn("the statements of applications were not all replayed: it ended before that");
+    }
+    let answers_differ = replayed.is_some_and(|proof| proof.findings().next().is_some());
     Ok(Done {
-        ending: if differs || !is_proved {
+        ending: if differs || !is_proved || not_replayed || answers_differ {
             Ending::NotReady
         } else {
             Ending::Done
@@ -191,6 +224,8 @@ fn conclude(
                 "table": table.to_string(),
                 "why": why.to_string(),
             })).collect::<Vec<_>>(),
+            "queries": replayed.map(QueryProof::summary),
+            "statements": replayed.map(QueryProof::not_the_same),
             "checks": end.checks,
             "rows_read": end.rows_read,
             "ran_s": end.running.as_secs_f64(),

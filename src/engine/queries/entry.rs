@@ -65,6 +65,13 @@ impl QueryProof {
         self.entries.iter().filter(stops)
     }
 
+    /// The statements that did not come out the same, whatever the reason.
+    #[must_use]
+    pub fn not_the_same(&self) -> Vec<&Entry> {
+        let differs = |entry: &&Entry| entry.verdict != Verdict::Same;
+        self.entries.iter().filter(differs).collect()
+    }
+
     /// How many statements came out how, in words: `97 same, 2 slower, 1 not comparable`.
     #[must_use]
     pub fn summary(&self) -> String {
