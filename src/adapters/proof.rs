@@ -209,6 +209,12 @@ pub struct Beside {
 const REST: Duration = Duration::from_secs(5);
 
 impl Beside {
+    /// What it knows, for whoever replays statements beside it.
+    #[must_use]
+    pub const fn prover(&self) -> &Arc<Prover> {
+        &self.prover
+    }
+
     /// What an attempt needs of it.
     #[must_use]
     pub fn fence(&self) -> FenceProof {

@@ -61,28 +61,13 @@ impl Replaying {
 }
 
 /// Finds the statements that applications run on blue and replays them on both sides, as `validate.digests` says; `None`
-/// if the playbook does not ask for it. Tells each verdict. A data proof that runs beside it knows which tables are
-/// touched meanwhile; without one, answers are compared only while blue writes nothing at all.
+/// if the playbook does not ask for it. Tells each verdict.
 ///
 /// # Errors
 /// A session cannot be opened. Nothing has changed.
-pub async fn prove(
-    playbook: &Playbook,
-    servers: (&Server, &Server),
-    prover: Option<&Arc<Prover>>,
-    run: Option<&RunId>,
-    cancel: &CancellationToken,
-    events: &Events,
-) -> Result<Option<QueryProof>, ServerError> {
+pub async fn prove(playbook: &Playbook, work: &Around<'_>) -> Result<Option<QueryProof>, ServerError> {
     let Some(digests) = &playbook.validate.digests else {
         return Ok(None);
-    };
-    let work = Work {
-        servers,
-        prover,
-        run,
-        cancel,
-        events,
     };
     let began = work.begin(Step::Prove, PROVING);
     let found = work.find(digests).await?;
@@ -96,22 +81,8 @@ pub async fn prove(
 ///
 /// # Errors
 /// A session cannot be opened. Nothing has changed. That green could not be warmed is no error: the guardrail says it.
-pub async fn before_the_hold(
-    playbook: &Playbook,
-    servers: (&Server, &Server),
-    prover: Option<&Arc<Prover>>,
-    run: &RunId,
-    cancel: &CancellationToken,
-    events: &Events,
-) -> Result<Replaying, ServerError> {
+pub async fn before_the_hold(playbook: &Playbook, work: &Around<'_>) -> Result<Replaying, ServerError> {
     let mut known = Replaying::not_yet(playbook);
-    let work = Work {
-        servers,
-        prover,
-        run: Some(run),
-        cancel,
-        events,
-    };
     let began = match (&playbook.validate.digests, &playbook.warm) {
         (None, None) => return Ok(known),
         (Some(_), _) => work.begin(Step::Prove, PROVING),
@@ -132,7 +103,7 @@ pub async fn before_the_hold(
         known.replayed = Known::Known(Some(facts(&proof)));
     }
     if let Some(warm) = &playbook.warm
-        && !cancel.is_cancelled()
+        && !work.cancel.is_cancelled()
     {
         let began = match playbook.validate.digests {
             Some(_) => work.begin(Step::Warm, WARMING),
@@ -165,16 +136,25 @@ pub fn facts(proof: &QueryProof) -> Replayed {
     }
 }
 
-/// One pair, for one command.
-struct Work<'a> {
-    servers: (&'a Server, &'a Server),
-    prover: Option<&'a Arc<Prover>>,
-    run: Option<&'a RunId>,
-    cancel: &'a CancellationToken,
-    events: &'a Events,
+/// One pair, and what goes on around it.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Blue and green.
+    pub servers: (&'a Server, &'a Server),
+    /// A data proof that runs beside it and knows which tables are touched meanwhile. Without one, answers are compared
+    /// only while blue writes nothing at all.
+    pub prover: Option<&'a Arc<Prover>>,
+    /// The run it belongs to.
+    pub run: Option<&'a RunId>,
+    /// Whether values of rows are left out of what is told.
+    pub mask: bool,
+    /// Asks to stop.
+    pub cancel: &'a CancellationToken,
+    /// Where it is told.
+    pub events: &'a Events,
 }
 
-impl Work<'_> {
+impl Around<'_> {
     fn begin(&self, step: Step, what: &str) -> (Step, Instant) {
         self.events.say(EventKind::StepBegan {
             step,
@@ -241,7 +221,10 @@ impl Work<'_> {
         found: Found,
         began: (Step, Instant),
     ) -> QueryProof {
-        let terms = Terms::new(digests.max_slowdown, FLOOR, digests.time_limit);
+        let terms = Terms {
+            mask: self.mask,
+            ..Terms::new(digests.max_slowdown, FLOOR, digests.time_limit)
+        };
         let mut proof = queries::prove(
             replays,
             quiet,

@@ -200,7 +200,8 @@ pub enum Command {
     /// Compare every row of blue and green while both are in use, and show what differs. Changes nothing.
     ///
     /// Ranges of rows are compared by digests that the servers make; blue's binlog says which rows changed meanwhile, and
-    /// these are compared again. No table is locked. Exit code 0 if everything is proved equal, 2 if anything differs or
+    /// these are compared again. No table is locked. If the playbook has `validate.digests`, the statements of
+    /// applications are then replayed on both sides. Exit code 0 if everything is proved equal, 2 if anything differs or
     /// could not be proved.
     Validate {
         /// The playbook.

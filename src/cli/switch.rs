@@ -1,6 +1,7 @@
 //! `bleen switch`: gates, hold, promote, or the way back.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::survey::own_rights;
 use crate::adapters::mysql::switch::{OpenError, Settings};
-use crate::adapters::queries;
+use crate::adapters::queries::{self, Around, Replaying};
 use crate::domain::guardrails::first_hold;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
@@ -28,6 +29,7 @@ use crate::engine::doctor;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION, in_milliseconds};
 use crate::engine::hooks::End;
 use crate::engine::ports::{Journal, Record};
+use crate::engine::proof::prover::Prover;
 use crate::engine::switchover::{Ended, Switchover};
 use crate::playbook::Playbook;
 
@@ -148,12 +150,23 @@ pub async fn switch_pair(
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);
-    let servers = (&pair.blue, &pair.green);
-    let replaying = queries::before_the_hold(playbook, servers, None, &run, &signals.stop, events).await?;
-    // Replaying may have taken longer than a session may idle.
+    // The gates write a heartbeat: without a data proof no statement could be compared beside it.
+    let before = match playbook.validate.data {
+        Some(_) => None,
+        None => Some(replay(playbook, pair, &run, None, signals, events).await?),
+    };
     pair.revive().await?;
     let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
-    gates.know(replaying).await;
+    let replayed = match before {
+        Some(replayed) => replayed,
+        None => {
+            let prover = gates.proof.as_ref().map(|proof| proof.prover());
+            let replayed = replay(playbook, pair, &run, prover, signals, events).await?;
+            pair.revive().await?;
+            replayed
+        }
+    };
+    gates.know(replayed).await;
     settings.own_sessions = gates.blue_sessions.clone();
     settings.own_sessions.add([pair.on_blue.id()]);
     settings.proof = gates.proof.as_ref().map(|proof| proof.fence());
@@ -210,6 +223,26 @@ pub async fn switch_pair(
     let end = end_of(serves, &done);
     hooks.at_the_end(&end, &mut journal, &signals.stop_waiting).await;
     done
+}
+
+/// Replays the statements of applications before the gates are asked, if the playbook asks for it.
+async fn replay(
+    playbook: &Playbook,
+    pair: &Pair,
+    run: &RunId,
+    prover: Option<&Arc<Prover>>,
+    signals: &Signals,
+    events: &Events,
+) -> Result<Replaying, CliError> {
+    let around = Around {
+        servers: (&pair.blue, &pair.green),
+        prover,
+        run: Some(run),
+        mask: false,
+        cancel: &signals.stop,
+        events,
+    };
+    Ok(queries::before_the_hold(playbook, &around).await?)
 }
 
 /// The end of a switch to a green that follows nobody: gate queries cannot even be prepared on an empty one.

@@ -17,7 +17,7 @@ use crate::adapters::mysql::lag::{FOLLOWS_NOBODY, LagMeter, Setup};
 use crate::adapters::mysql::replication::status::read as read_replication;
 use crate::adapters::mysql::switch::OwnSessions;
 use crate::adapters::proof::{Proof, Sparing, Wish};
-use crate::adapters::queries;
+use crate::adapters::queries::{self, Around};
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::proof::prover::{Ended, Prover};
 use crate::engine::queries::QueryProof;
@@ -97,14 +97,20 @@ async fn validate(
         lag: Some((data.max_lag, Box::new(move || samples.borrow().lag))),
         answer: ANSWER,
     };
-    let servers = (&blue, &green);
+    let around = Around {
+        servers: (&blue, &green),
+        prover: Some(&prover),
+        run: None,
+        mask: asked.mask,
+        cancel: &signals.stop,
+        events,
+    };
     let (mut replayed, mut trouble) = (None, None);
     let replay = async {
         while !prover.was_everywhere() {
             tokio::time::sleep(LOOK).await;
         }
-        let of_proof = Some(&prover);
-        match queries::prove(playbook, servers, of_proof, None, &signals.stop, events).await {
+        match queries::prove(playbook, &around).await {
             Ok(proof) => replayed = proof,
             Err(e) => trouble = Some(e),
         }

@@ -183,6 +183,29 @@ async fn a_difference_counts_only_while_the_tables_were_quiet() {
 }
 
 #[tokio::test]
+async fn values_can_be_masked() {
+    let masked = Terms {
+        mask: true,
+        ..terms()
+    };
+    let said = async |sides: &Sides| {
+        let (cancel, events) = (CancellationToken::new(), Events::none());
+        let candidates = candidates(&["SELECT a FROM t WHERE id = 1"]);
+        let proof = prove(sides, sides, &candidates, &[], &masked, &cancel, &events).await;
+        proof.entries[0].verdict.to_string()
+    };
+    let differs = Sides::of(|side, _| ran(side.as_str(), 10));
+    assert_eq!(said(&differs).await, "different result: the values are masked");
+    let fails = Sides::of(|side, _| match side {
+        Side::Blue => ran("1", 1),
+        Side::Green => Err(Failure::Refused(
+            "error 1292: Truncated incorrect DOUBLE value: 'secret'".into(),
+        )),
+    });
+    assert_eq!(said(&fails).await, "error on green: error 1292");
+}
+
+#[tokio::test]
 async fn errors_are_told_by_their_side() {
     let refused = || Err(Failure::Refused("error 1146: no such table".into()));
     let green = Sides::of(move |side, _| {
