@@ -33,6 +33,7 @@ pub fn calm() -> PlanFacts {
         gate_queries: Known::Known(Vec::new()),
         replayed: Known::Known(None),
         warmed: Known::Known(None),
+        data_proof: Known::Known(None),
         run_lock: Known::Known(None),
         events_on_blue: Some(BTreeSet::new()),
         // Where only the option file says it, somebody looked.

@@ -4,7 +4,7 @@
 //! As for a range, both sides can be held against each other only if no transaction in doubt has touched what was read:
 //! one that is not known to be on both sides before the reading, and that blue had written down when it was over.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::position::FilePosition;
 use super::ledger::Change;
@@ -61,8 +61,10 @@ pub struct Recent {
     came: Option<Outline>,
     /// Those whose tables are known.
     kept: VecDeque<(Transaction, Touches)>,
-    /// Those whose tables are not known, or not any more.
+    /// Those whose tables are not known any more.
     older: Option<Outline>,
+    /// The tables that are watched. Where transactions came before one was, what they did to it is not known.
+    watched: BTreeMap<TableName, Option<Outline>>,
 }
 
 impl Recent {
@@ -76,6 +78,7 @@ impl Recent {
             came: None,
             kept: VecDeque::new(),
             older: None,
+            watched: BTreeMap::new(),
         }
     }
 
@@ -94,11 +97,23 @@ impl Recent {
         }
     }
 
-    /// Tables are watched from now on that were not before, or that have changed: what earlier transactions did to them
-    /// is not known.
-    pub fn listed(&mut self) {
-        self.kept.clear();
-        self.older.clone_from(&self.came);
+    /// A table is watched from now on, if it was not before.
+    pub fn watch(&mut self, table: &TableName) {
+        if !self.watched.contains_key(table) {
+            self.watched.insert(table.clone(), self.came.clone());
+        }
+    }
+
+    /// A table is not watched any more.
+    pub fn unwatch(&mut self, table: &TableName) {
+        self.watched.remove(table);
+    }
+
+    /// Begins anew with another stream. What it did not carry to the tables that are watched is in doubt by its start.
+    pub fn restart(&mut self, start: Start) {
+        let watched = std::mem::take(&mut self.watched);
+        *self = Self::new(start);
+        self.watched = watched.into_keys().map(|table| (table, None)).collect();
     }
 
     /// The stream has nothing up to this place.
@@ -114,7 +129,8 @@ impl Recent {
     /// Forgets what both sides are known to show: no later reading finds it in doubt.
     pub fn settle(&mut self, before: &Positions) {
         self.kept.retain(|(transaction, _)| !before.on_both(transaction));
-        for outline in [&mut self.came, &mut self.older] {
+        let unknown = self.watched.values_mut();
+        for outline in [&mut self.came, &mut self.older].into_iter().chain(unknown) {
             if outline.as_ref().is_some_and(|outline| outline.on_both(before)) {
                 *outline = None;
             }
@@ -122,15 +138,10 @@ impl Recent {
     }
 
     /// Whether a transaction in doubt has touched one of these tables, for a reading that began with `before` and ended
-    /// when blue stood at `after`; `None` while the stream is not that far. What is not known counts as touched. Where
-    /// not all that is read is watched, `tables` is `None`: then every transaction counts.
+    /// when blue stood at `after`; `None` while the stream is not that far. What is not known counts as touched: where
+    /// one of the tables is not watched, every transaction does.
     #[must_use]
-    pub fn touched(
-        &self,
-        tables: Option<&[TableName]>,
-        before: &Positions,
-        after: &FilePosition,
-    ) -> Option<bool> {
+    pub fn touched(&self, tables: &[TableName], before: &Positions, after: &FilePosition) -> Option<bool> {
         if self.is_broken || !before.contain(&self.start) {
             return Some(true);
         }
@@ -142,11 +153,10 @@ impl Recent {
                 .as_ref()
                 .is_some_and(|outline| !outline.on_both(before) && !outline.on_neither(before, after))
         };
-        let Some(tables) = tables else {
-            return Some(in_doubt(&self.came));
-        };
+        let unknown = |table: &TableName| in_doubt(self.watched.get(table).unwrap_or(&self.came));
         Some(
             in_doubt(&self.older)
+                || tables.iter().any(unknown)
                 || self.kept.iter().any(|(transaction, touches)| {
                     touches.any(tables)
                         && !before.on_both(transaction)
@@ -209,6 +219,9 @@ mod tests {
             executed: list(0),
             place: place(4),
         });
+        for table in ["a", "b", "c", "d", "z"] {
+            recent.watch(&name(table));
+        }
         for (number, table) in (1..).zip(tables) {
             recent.transaction(&transaction(number), &[Change::Table(name(table))]);
         }
@@ -219,7 +232,7 @@ mod tests {
     fn only_what_may_be_on_one_side_counts() {
         let recent = stream(&["a", "b", "c"]);
         let touched =
-            |table, before: &Positions, after| recent.touched(Some(&[name(table)]), before, &place(after));
+            |table, before: &Positions, after| recent.touched(&[name(table)], before, &place(after));
         // Green lacked the second one when it was begun, blue maybe shows the third.
         let before = both(2, 1);
         assert_eq!(touched("a", &before, 300), Some(false), "on both sides");
@@ -233,7 +246,7 @@ mod tests {
         assert_eq!(touched("d", &before, 300), Some(false));
         assert_eq!(touched("a", &before, 301), None, "the stream is not that far");
         assert_eq!(
-            recent.touched(Some(&[name("a"), name("b")]), &before, &place(300)),
+            recent.touched(&[name("a"), name("b")], &before, &place(300)),
             Some(true)
         );
     }
@@ -241,14 +254,10 @@ mod tests {
     #[test]
     fn what_is_not_known_counts_as_touched() {
         let mut recent = stream(&["a"]);
-        let all =
-            |recent: &Recent, before: &Positions| recent.touched(Some(&[name("z")]), before, &place(100));
+        let all = |recent: &Recent, before: &Positions| recent.touched(&[name("z")], before, &place(100));
         assert_eq!(all(&recent, &both(1, 1)), Some(false));
         recent.transaction(&transaction(2), &[Change::Schema("shop".into())]);
-        assert_eq!(
-            recent.touched(Some(&[name("z")]), &both(1, 1), &place(200)),
-            Some(true)
-        );
+        assert_eq!(recent.touched(&[name("z")], &both(1, 1), &place(200)), Some(true));
         recent.broke();
         assert_eq!(all(&recent, &both(1, 1)), Some(true));
         let late = Recent::new(Start {
@@ -256,11 +265,11 @@ mod tests {
             place: place(500),
         });
         assert_eq!(
-            late.touched(Some(&[]), &both(5, 4), &place(500)),
+            late.touched(&[], &both(5, 4), &place(500)),
             Some(true),
             "green lacks what it left out"
         );
-        assert_eq!(late.touched(Some(&[]), &both(5, 5), &place(500)), Some(false));
+        assert_eq!(late.touched(&[], &both(5, 5), &place(500)), Some(false));
     }
 
     #[test]
@@ -268,24 +277,37 @@ mod tests {
         let mut recent = stream(&["a"]);
         recent.transaction(&transaction(2), &[]);
         let touched =
-            |recent: &Recent, tables, before: &Positions| recent.touched(tables, before, &place(200));
-        let b = [name("b")];
-        assert_eq!(touched(&recent, Some(&b[..]), &both(1, 1)), Some(false));
+            |recent: &Recent, table, before: &Positions| recent.touched(&[name(table)], before, &place(200));
+        assert_eq!(touched(&recent, "b", &both(1, 1)), Some(false));
         assert_eq!(
-            touched(&recent, None, &both(1, 1)),
+            touched(&recent, "new", &both(1, 1)),
             Some(true),
             "nobody knows what the second one changed"
         );
-        assert_eq!(touched(&recent, None, &both(2, 2)), Some(false));
-        recent.listed();
-        assert_eq!(touched(&recent, Some(&b[..]), &both(1, 1)), Some(true));
-        assert_eq!(touched(&recent, Some(&b[..]), &both(2, 2)), Some(false));
+        assert_eq!(touched(&recent, "new", &both(2, 2)), Some(false));
+        recent.watch(&name("new"));
+        recent.watch(&name("b"));
+        assert_eq!(touched(&recent, "new", &both(1, 1)), Some(true), "it came before");
+        assert_eq!(
+            touched(&recent, "b", &both(1, 1)),
+            Some(false),
+            "it was watched then"
+        );
         recent.settle(&both(2, 2));
         recent.transaction(&transaction(3), &[Change::Table(name("a"))]);
+        let later = |recent: &Recent, table| recent.touched(&[name(table)], &both(2, 2), &place(300));
+        assert_eq!(later(&recent, "new"), Some(false));
+        recent.unwatch(&name("new"));
+        assert_eq!(later(&recent, "new"), Some(true));
+        recent.restart(Start {
+            executed: list(3),
+            place: place(300),
+        });
         assert_eq!(
-            recent.touched(Some(&b[..]), &both(2, 2), &place(300)),
+            recent.touched(&[name("b")], &both(3, 3), &place(300)),
             Some(false)
         );
+        assert_eq!(recent.touched(&[name("b")], &both(3, 2), &place(300)), Some(true));
     }
 
     #[test]
@@ -296,9 +318,8 @@ mod tests {
             recent.transaction(&transaction(number), &[Change::Table(name("a"))]);
         }
         assert_eq!(recent.kept.len(), KEPT);
-        let other = |recent: &Recent, before: &Positions| {
-            recent.touched(Some(&[name("b")]), before, &place(many * 100))
-        };
+        let other =
+            |recent: &Recent, before: &Positions| recent.touched(&[name("b")], before, &place(many * 100));
         assert_eq!(
             other(&recent, &both(5, 5)),
             Some(true),
@@ -309,7 +330,7 @@ mod tests {
         assert_eq!(recent.kept.len(), 1);
         assert_eq!(other(&recent, &both(many - 1, many)), Some(false));
         assert_eq!(
-            recent.touched(Some(&[name("a")]), &both(many - 1, many), &place(many * 100)),
+            recent.touched(&[name("a")], &both(many - 1, many), &place(many * 100)),
             Some(true)
         );
     }

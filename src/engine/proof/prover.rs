@@ -302,7 +302,7 @@ impl Prover {
             {
                 let mut state = self.state();
                 state.ledger.restart(stream.start.clone());
-                state.recent = Recent::new(stream.start.clone());
+                state.recent.restart(stream.start.clone());
                 // What was changed meanwhile was not seen.
                 state.stale.everything = true;
             }
@@ -563,10 +563,13 @@ impl Drop for Task<'_> {
 impl State {
     /// Takes in what was read of tables.
     fn list(&mut self, tables: Vec<(TableName, Listed)>) {
-        self.recent.listed();
         for (name, listed) in tables {
             self.plan.forget(&name);
             self.troubles.remove(&name);
+            match listed {
+                Listed::Provable { .. } => self.recent.watch(&name),
+                Listed::NotProvable(_) | Listed::Gone => self.recent.unwatch(&name),
+            }
             match listed {
                 Listed::Provable { has_key, .. } => self.ledger.watch(name, has_key),
                 Listed::NotProvable(why) => self.ledger.not_provable(name, why),

@@ -44,14 +44,6 @@ impl Prover {
                 passed.mark_unchanged();
                 let known = {
                     let state = self.state();
-                    let is_watched = |table: &TableName| {
-                        state.ledger.ranges(table).next().is_some()
-                            && !state
-                                .ledger
-                                .not_provable_tables()
-                                .any(|(other, _)| other == table)
-                    };
-                    let tables = tables.iter().all(is_watched).then_some(tables);
                     state.recent.touched(tables, before, after)
                 };
                 if known.is_some() || passed.changed().await.is_err() {

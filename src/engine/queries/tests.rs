@@ -165,7 +165,7 @@ async fn a_difference_counts_only_while_the_tables_were_quiet() {
     let said = verdict(&Sides::of(differs)).await;
     assert_eq!(
         said,
-        Verdict::DifferentResult("row 1 differs: blue ('1'), green ('2')".into())
+        Verdict::DifferentResult("row 1 differs: blue (1), green (2)".into())
     );
 
     // Twice nothing but a change in between, then the same.
