@@ -29,6 +29,7 @@ use bleen::domain::guardrails::Known;
 use bleen::domain::ids::Side;
 use bleen::domain::machine::HoldKind;
 use bleen::domain::outcome::{Outcome, WhyKind};
+use bleen::domain::proof::pace::Target;
 use bleen::domain::server::Family;
 use bleen::engine::event::Events;
 use bleen::playbook::model::DataProof;
@@ -205,6 +206,7 @@ async fn proved(settings: &mut Settings) -> Beside {
         run: Some(settings.run.clone()),
         own: settings.own_sessions.clone(),
         answer: BUDGET,
+        target: Target::default(),
     };
     let pair = (&settings.blue, &settings.green);
     let proof = Proof::open(pair, &wish, &Events::none()).await.unwrap();

@@ -86,6 +86,7 @@ pub fn settings(
             .collect(),
         own_sessions: OwnSessions::default(),
         durable_again: Vec::new(),
+        proves_rows: playbook.validate.data.is_some(),
         proof: None,
         after: None,
     }

@@ -18,6 +18,7 @@ use super::queries::Replaying;
 use crate::domain::guardrails::{Finding, Known, LagFact, PlanFacts, Scope};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{self, LagSample};
+use crate::domain::proof::pace::Target;
 use crate::engine::doctor::Doctor;
 use crate::engine::event::{EventKind, Events, in_milliseconds};
 use crate::engine::ports::Pending;
@@ -369,6 +370,7 @@ async fn begin_proof(
         run: Some(run.clone()),
         own: own.clone(),
         answer,
+        target: Target::default(),
     };
     let proof = Proof::open((blue, green), &wish, events).await?;
     let load = match data.max_load {

@@ -23,6 +23,7 @@ use super::mysql::switch::{OwnSessions, Server};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::guardrails::{Known, ProofFact};
 use crate::domain::ids::{RunId, Side};
+use crate::domain::proof::pace::Target;
 use crate::domain::proof::pick::{Pattern, Pick};
 use crate::engine::event::Events;
 use crate::engine::proof::ports::{Asking, Catalogue as _, Lane, Stream, Streams};
@@ -53,6 +54,8 @@ pub struct Wish {
     pub own: OwnSessions,
     /// How long a server may take for each answer that is no reading.
     pub answer: Duration,
+    /// The size of ranges.
+    pub target: Target,
 }
 
 /// Why a proof cannot be begun.
@@ -147,6 +150,7 @@ impl Proof {
         let options = Options {
             again_after: (!wish.once).then_some(data.again_after),
             once: wish.once,
+            target: wish.target,
             ..Options::default()
         };
         Ok(Self {
@@ -205,8 +209,8 @@ pub struct Beside {
     _task: AbortOnDropHandle<()>,
 }
 
-/// How long a check may take to end before a hold.
-const REST: Duration = Duration::from_secs(5);
+/// How long a check may take to end before a hold: as long as its reading.
+const REST: Duration = READING;
 
 impl Beside {
     /// What it knows, for whoever replays statements beside it.

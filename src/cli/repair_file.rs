@@ -8,6 +8,8 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::exit::ErrorKind;
+use crate::domain::ids::Side;
+use crate::domain::proof::drill::Differs;
 use crate::engine::event::Difference;
 
 /// What whoever runs the file has to know, and the settings under which its values mean what they meant on blue.
@@ -16,8 +18,10 @@ const HEAD: &str = "\
 -- Read them first. Run them on GREEN only, while it follows blue; it is read-only, so open it for your own session's
 -- account or for that long. They are kept out of green's binlog, or green would hold transactions that blue has not.
 -- Then run `bleen validate` again: a row that blue has changed meanwhile may need it once more.
+-- Triggers of green fire for them: where a table has some, look at what they do first.
+SET NAMES utf8mb4;
 SET SESSION sql_log_bin = 0;
-SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0;
+SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', foreign_key_checks = 0;
 START TRANSACTION;
 ";
 
@@ -49,7 +53,11 @@ pub fn see_writable(file: &Path) -> Result<(), CliError> {
 /// It cannot be written.
 pub fn write(file: &Path, differences: &[Difference], more: u64) -> Result<(), CliError> {
     let mut text = HEAD.to_owned();
-    for found in differences {
+    // What green has too much goes first: it may have the unique values of what it lacks.
+    let (only_green, others): (Vec<_>, Vec<_>) = differences
+        .iter()
+        .partition(|found| found.how == Differs::OnlyOn(Side::Green));
+    for found in only_green.into_iter().chain(others) {
         match &found.repair {
             Some(statement) => writeln!(text, "{statement}"),
             None => writeln!(

@@ -18,6 +18,7 @@ use crate::adapters::mysql::replication::status::read as read_replication;
 use crate::adapters::mysql::switch::OwnSessions;
 use crate::adapters::proof::{Proof, Sparing, Wish};
 use crate::adapters::queries::{self, Around};
+use crate::domain::proof::pace::Target;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
 use crate::engine::proof::prover::{Ended, Prover};
 use crate::engine::queries::QueryProof;
@@ -77,6 +78,7 @@ async fn validate(
         run: None,
         own: OwnSessions::default(),
         answer: ANSWER,
+        target: Target::default(),
     };
     let proof = Proof::open((&pair.blue, &pair.green), &wish, events).await?;
     let prover = proof.prover.clone();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bleen::domain::ids::Side;
 use bleen::domain::position::{FilePosition, GtidList, Position};
 use bleen::domain::proof::bracket::{Check, Reading, Verdict};
+use bleen::domain::proof::drill::{Drilled, Rows};
 use bleen::domain::proof::key::{Key, KeyPart};
 use bleen::domain::proof::ledger::{Change, ItemRead, Ledger, NotBegun, NotProvable};
 use bleen::domain::proof::ranges::RangeId;
@@ -288,4 +289,102 @@ proptest! {
         }
         prop_assert_eq!(summary(&ledger).proved, 2);
     }
+}
+
+fn text(key: &str) -> Key {
+    Key(vec![KeyPart::Text(key.into())])
+}
+
+fn text_row(table: &str, key: &str) -> Change {
+    Change::Row {
+        table: name(table),
+        before: None,
+        after: Some(text(key)),
+    }
+}
+
+/// A check whose blue shows one transaction more than its green.
+fn check_in_doubt(blue: u64) -> Check {
+    let positions = Positions {
+        blue: Shown::Exactly(Position::File(place(blue))),
+        green: Shown::Exactly(list(blue - 1)),
+    };
+    match Check::begin(positions) {
+        Ok(check) => check,
+        Err(why) => unreachable!("{why}"),
+    }
+}
+
+fn rows(rows: &[(&str, u8)]) -> Rows {
+    rows.iter()
+        .map(|(key, digest)| (text(key), [*digest; 32]))
+        .collect()
+}
+
+/// Begins a check in doubt of a range, reads these rows, and asks for the verdict.
+fn row_by_row(
+    ledger: &mut Ledger,
+    range: u32,
+    at: u64,
+    blue: &Rows,
+    green: &Rows,
+) -> Option<(Verdict, Drilled)> {
+    let mut check = check_in_doubt(at);
+    let id = ledger
+        .begin(&name("a"), Some(RangeId(range)), &mut check, Duration::ZERO)
+        .ok()?;
+    assert_eq!(check.read(Side::Blue, Reading::of(blue)), Ok(()));
+    assert_eq!(check.read(Side::Green, Reading::of(green)), Ok(()));
+    assert_eq!(check.after(place(at)), Ok(()));
+    ledger.finish_rows(id, &check, blue, green)
+}
+
+#[test]
+fn a_row_that_was_not_compared_stays_open() {
+    let mut ledger = ledger(Caps::default());
+    bring(&mut ledger, 1, &[text_row("a", "touched")]);
+    // Only the server could say whether `other` is the row that was touched: nobody has compared it.
+    let (blue, green) = (rows(&[("touched", 1), ("other", 1)]), rows(&[("other", 2)]));
+    let found = row_by_row(&mut ledger, 0, 1, &blue, &green);
+    assert!(matches!(found, Some((Verdict::Proved { .. }, _))), "{found:?}");
+    let open = |key: &str| matches!(ledger.open(&name("a"), RangeId(0)), Some(Open::Items(items)) if items.contains(&Item::Row(text(key))));
+    assert!(
+        open("touched") && open("other"),
+        "{:?}",
+        ledger.open(&name("a"), RangeId(0))
+    );
+}
+
+#[test]
+fn a_text_that_may_be_in_either_part_is_in_doubt_in_both() {
+    for proved in [false, true] {
+        let mut ledger = ledger(Caps::default());
+        if proved {
+            assert!(is_proved(&prove(&mut ledger, "a", 0, 0)));
+        }
+        bring(&mut ledger, 1, &[text_row("a", "z")]);
+        let upper = ledger
+            .split(&name("a"), RangeId(0), text("m"))
+            .unwrap_or(RangeId(0));
+        assert_ne!(upper, RangeId(0));
+        // Green lacks the touched row: no lag must be taken for a difference.
+        let found = row_by_row(&mut ledger, upper.0, 1, &rows(&[("z", 1)]), &Rows::new());
+        assert!(matches!(found, Some((Verdict::Inconclusive(_), _))), "{found:?}");
+        if proved {
+            for range in [RangeId(0), upper] {
+                assert_eq!(ledger.open(&name("a"), range), Some(&Open::Whole), "{range:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_came_before_a_table_could_be_proved_is_in_doubt() {
+    let mut ledger = ledger(Caps::default());
+    ledger.forget(&name("a"));
+    bring(&mut ledger, 1, &[text_row("a", "x")]);
+    ledger.not_provable(name("a"), NotProvable::OneSideOnly(Side::Blue));
+    ledger.watch(name("a"), true);
+    let found = row_by_row(&mut ledger, 0, 1, &rows(&[("x", 1)]), &Rows::new());
+    assert!(matches!(found, Some((Verdict::Inconclusive(_), _))), "{found:?}");
 }

@@ -172,6 +172,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         fence_queries: Vec::new(),
         routes: Vec::new(),
         own_sessions: OwnSessions::default(),
+        proves_rows: false,
         proof: None,
         durable_again: Vec::new(),
         after: None,

@@ -2,7 +2,7 @@
 //!
 //! The one door for an adapter: the stream's reader brings transactions, those who read servers bring checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,7 +240,14 @@ impl Ledger {
     /// Says that a table cannot be proved.
     pub fn not_provable(&mut self, name: TableName, why: NotProvable) {
         self.void(Void::TableChanged, |flight| flight.table == name);
-        let table = self.tables.entry(name).or_insert_with(|| Table::new(false));
+        let came = &self.came;
+        let table = self.tables.entry(name).or_insert_with(|| {
+            let mut table = Table::new(false);
+            if let Some(came) = came {
+                table.anywhere.take_in_outline(came);
+            }
+            table
+        });
         table.unprove();
         table.not_provable = Some(why);
     }
@@ -267,6 +274,25 @@ impl Ledger {
         })
     }
 
+    /// The bounds of a range, if it is there.
+    #[must_use]
+    pub fn bounds(&self, name: &TableName, range: RangeId) -> Option<Bounds> {
+        self.tables.get(name)?.ranges.bounds(range)
+    }
+
+    /// How many rows are known to differ.
+    #[must_use]
+    pub fn differing_rows(&self) -> usize {
+        let of_table = |table: &Table| {
+            let in_ranges = table.by_id.values().map(|range| match &range.state {
+                State::Diverged { rows, .. } => rows.len(),
+                State::Proved { .. } | State::Unproven => 0,
+            });
+            in_ranges.sum::<usize>() + table.diverged.len()
+        };
+        self.tables.values().map(of_table).sum()
+    }
+
     /// What of a range must be read again before its proof is one of now.
     #[must_use]
     pub fn open(&self, name: &TableName, range: RangeId) -> Option<&Open> {
@@ -279,7 +305,9 @@ impl Ledger {
         Some(self.tables.get(name)?.anywhere.open())
     }
 
-    pub(super) const fn is_broken(&self) -> bool {
+    /// Whether the stream broke and has not begun anew.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
         self.is_broken
     }
 
@@ -389,10 +417,15 @@ impl Ledger {
     }
 
     fn touch_tables(&mut self, transaction: &Arc<Transaction>, which: impl Fn(&TableName) -> bool) {
+        let mut any = false;
         for (name, table) in &mut self.tables {
             if which(name) {
                 table.touch_whole(transaction, self.caps);
+                any = true;
             }
+        }
+        if !any {
+            return;
         }
         self.void(Void::TableChanged, |flight| which(&flight.table));
         self.weigh();
@@ -445,6 +478,11 @@ impl Ledger {
         let table = self.tables.get_mut(name).ok_or(NotSplit::NoSuchRange)?;
         let upper = table.ranges.split(range, key)?;
         if let Some(mut lower) = table.by_id.remove(&range) {
+            if lower.touches.has_text() {
+                // It may belong to either part: both have to be read again, and the transactions are in doubt in both.
+                let is_proved = matches!(lower.state, State::Proved { .. });
+                lower.touches.give_up_details(is_proved);
+            }
             let touches = lower
                 .touches
                 .split_off(|key| table.ranges.range_of(key) == Some(upper));
@@ -600,6 +638,18 @@ impl Ledger {
                     rows: check.readings().map_or(0, |(blue, _)| blue.rows),
                 };
                 range.touches.proved(from, self.caps.in_a_range);
+                // What may be a row in doubt was not compared, and what is kept apart from the ranges is not closed by
+                // the proof of one.
+                let apart = match table.anywhere.outside(from) {
+                    InDoubt::Items(items) => items,
+                    // The verdict would not be this one.
+                    InDoubt::Nothing | InDoubt::Anything => BTreeSet::new(),
+                };
+                let not_compared = drilled.open.keys().map(|key| Arc::new(Item::Row(key.clone())));
+                let again: Vec<Arc<Item>> = apart.into_iter().chain(not_compared).collect();
+                for item in again {
+                    table.open_again(item, self.caps);
+                }
                 let ranges = &table.ranges;
                 table
                     .diverged

@@ -110,6 +110,19 @@ impl Table {
         false
     }
 
+    /// An item must be read again although the proof of a range has ended.
+    pub fn open_again(&mut self, item: Arc<Item>, caps: Caps) {
+        match self.place(Some(&item)).and_then(|id| self.by_id.get_mut(&id)) {
+            Some(range) => range.touches.open_item(Some(item), caps.in_a_range),
+            None => {
+                self.anywhere.open_item(Some(item), caps.in_a_range);
+                if *self.anywhere.open() == Open::Whole {
+                    self.unprove();
+                }
+            }
+        }
+    }
+
     /// A change of which only the table is known.
     pub fn touch_whole(&mut self, transaction: &Arc<Transaction>, caps: Caps) {
         self.unprove();

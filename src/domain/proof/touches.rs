@@ -157,7 +157,8 @@ impl Touches {
         }
     }
 
-    fn open_item(&mut self, item: Option<Arc<Item>>, most: usize) {
+    /// Makes an item one that must be read again.
+    pub(super) fn open_item(&mut self, item: Option<Arc<Item>>, most: usize) {
         let Open::Items(items) = &mut self.open else {
             return;
         };
@@ -314,6 +315,20 @@ impl Touches {
         {
             self.bytes -= open_weight(item);
         }
+    }
+
+    /// Whether an item is in it of which only the server could tell to which part of a range it belongs.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        let is_text = |item: &Item| matches!(item, Item::Row(key) if key.has_text());
+        let recent = self.recent.iter().filter_map(|(_, item)| item.as_deref());
+        let open = match &self.open {
+            Open::Items(items) => Some(items),
+            Open::Whole => None,
+        };
+        recent
+            .chain(open.into_iter().flatten().map(|item| &**item))
+            .any(is_text)
     }
 
     /// Takes away what `belongs` to the upper part of a range that is split. What cannot be told apart stays in both.

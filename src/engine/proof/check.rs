@@ -123,7 +123,7 @@ impl Prover {
         bounds: &Bounds,
         one_by_one: bool,
     ) -> Result<Found, Trouble> {
-        let (id, mut check) = self.begin(lane, table, Some(range)).await?;
+        let (id, mut check) = self.begin(lane, table, Some((range, bounds))).await?;
         let under_way = UnderWay(self, id);
         let mut rows: Option<(Rows, Rows)> = None;
         let (readings, took) = if one_by_one {
@@ -166,7 +166,7 @@ impl Prover {
         &self,
         lane: &mut dyn Lane,
         table: &TableName,
-        range: Option<RangeId>,
+        range: Option<(RangeId, &Bounds)>,
     ) -> Result<(CheckId, Check), Trouble> {
         let one_at_a_time = self.beginning.lock().await;
         let positions = lane.begin().await?;
@@ -174,11 +174,20 @@ impl Prover {
         let mut check =
             Check::begin(positions).map_err(|why| refused(TroubleKind::Server, why.to_string()))?;
         let began = self.now();
-        let id = self
-            .state()
-            .ledger
-            .begin(table, range, &mut check, began)
-            .map_err(|why| refused(TroubleKind::Table, why.to_string()))?;
+        let id = {
+            let mut state = self.state();
+            // The table may have begun anew since the work was chosen: a range of the same number is another one.
+            let is_there =
+                |(id, bounds): (RangeId, &Bounds)| state.ledger.bounds(table, id).as_ref() == Some(bounds);
+            if !range.is_none_or(is_there) {
+                return Err(refused(TroubleKind::NotYet, format!("{table} began anew")));
+            }
+            let range = range.map(|(id, _)| id);
+            state
+                .ledger
+                .begin(table, range, &mut check, began)
+                .map_err(|why| refused(TroubleKind::NotYet, why.to_string()))?
+        };
         drop(one_at_a_time);
         let why = match check.void() {
             None => {

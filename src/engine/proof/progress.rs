@@ -112,7 +112,7 @@ impl Prover {
             summary: Summary::of(&state.ledger, now),
             checks: state.checks,
             rows_read: state.rows_read,
-            differing_rows: state.differing().count() as u64,
+            differing_rows: state.ledger.differing_rows() as u64,
             running: now,
             scan_rate: rate(state.scanned),
             key_rate: rate(state.by_key),

@@ -85,6 +85,8 @@ pub(super) struct State {
     stale: Stale,
     /// Why no check that is begun now would count.
     pub(super) waits: Option<String>,
+    /// What is being read again at present.
+    being_read: Stale,
 }
 
 /// Why no check is begun at present.
@@ -103,7 +105,7 @@ impl Pauses {
 }
 
 /// Tables whose definitions are to be read again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stale {
     everything: bool,
     tables: BTreeSet<TableName>,
@@ -144,6 +146,7 @@ impl Prover {
             troubles: BTreeMap::new(),
             stale: Stale::default(),
             waits: None,
+            being_read: Stale::default(),
         };
         state.list(tables);
         Self {
@@ -207,6 +210,8 @@ impl Prover {
     pub async fn rest(&self, why: &str, limit: Duration) -> bool {
         self.pauses
             .send_modify(|pauses| pauses.rest = Some(why.to_owned()));
+        // Whoever takes work looks at the pause and counts itself under this lock.
+        drop(self.state());
         let mut at_work = self.at_work.subscribe();
         timeout(limit, at_work.wait_for(|checks| *checks == 0))
             .await
@@ -247,7 +252,13 @@ impl Prover {
     ) -> Result<Vec<Left>, String> {
         let mut passed = self.passed.subscribe();
         let there = async {
-            while !self.state().ledger.passed().has_reached(fence) {
+            loop {
+                {
+                    let state = self.state();
+                    if state.ledger.is_broken() || state.ledger.passed().has_reached(fence) {
+                        return;
+                    }
+                }
                 if passed.changed().await.is_err() {
                     return;
                 }
@@ -259,7 +270,11 @@ impl Prover {
                 "blue's binlog was read up to {at}, and the fence is at {fence}"
             ));
         }
-        self.state()
+        let state = self.state();
+        if !state.definitions_are_known() {
+            return Err("the definition of a table has changed, and is not read yet".to_owned());
+        }
+        state
             .ledger
             .left_at_the_fence(accepted)
             .map_err(|not| not.to_string())
@@ -270,7 +285,7 @@ impl Prover {
     pub fn differences(&self) -> (Vec<Difference>, u64) {
         let state = self.state();
         let found: Vec<Difference> = state.differing().flatten().cloned().collect();
-        let more = state.differing().count() - found.len();
+        let more = state.ledger.differing_rows().saturating_sub(found.len());
         (found, more as u64)
     }
 
@@ -359,7 +374,11 @@ impl Prover {
                     tables.retain(|(name, listed)| {
                         begins_anew(name) || !matches!(listed, Listed::Provable { is_new: false, .. })
                     });
-                    self.state().list(tables);
+                    {
+                        let mut state = self.state();
+                        state.list(tables);
+                        state.being_read = Stale::default();
+                    }
                     self.wake.notify_waiters();
                 }
                 Err(trouble) => {
@@ -367,7 +386,11 @@ impl Prover {
                     if troubles >= SERVER_TROUBLES {
                         return Ended::GaveUp(trouble.why);
                     }
-                    self.state().stale.take_in(stale);
+                    {
+                        let mut state = self.state();
+                        state.stale.take_in(stale);
+                        state.being_read = Stale::default();
+                    }
                     sleep(AGAIN.saturating_mul(troubles)).await;
                 }
             }
@@ -400,10 +423,11 @@ impl Prover {
                 }
                 Err(trouble) => {
                     self.trouble(task, &trouble, took);
-                    if trouble.kind == TroubleKind::NotYet {
-                        sleep(NOT_YET).await;
-                    } else {
-                        troubles += 1;
+                    match trouble.kind {
+                        TroubleKind::NotYet => sleep(NOT_YET).await,
+                        // Counted for the table.
+                        TroubleKind::Table => {}
+                        TroubleKind::TooSlow | TroubleKind::Server => troubles += 1,
                     }
                     if troubles >= SERVER_TROUBLES {
                         return Ended::GaveUp(trouble.why);
@@ -477,10 +501,8 @@ impl Prover {
         let mut new = Vec::new();
         for key in found.differ {
             let name = (table.clone(), key);
-            if !state.differences.contains_key(&name) {
-                if state.differences.len() < DIFFERENCES {
-                    new.push(name.clone());
-                }
+            if state.differences.len() < DIFFERENCES && !state.differences.contains_key(&name) {
+                new.push(name.clone());
                 state.differences.insert(name, None);
             }
         }
@@ -530,7 +552,8 @@ impl Prover {
         }
         state.plan.ended(&task.work, None, now);
         if trouble.kind == TroubleKind::Table {
-            state.stale.tables.insert(table.clone());
+            // It begins anew only if its definition is another one: else the same trouble would never be counted.
+            state.stale.differing.insert(table.clone());
             let troubles = state.troubles.entry(table.clone()).or_default();
             *troubles += 1;
             if *troubles >= TABLE_TROUBLES {
@@ -588,9 +611,9 @@ impl State {
     /// Whether the definitions of all tables that can be proved are those that were read.
     fn definitions_are_known(&self) -> bool {
         let is_not_provable = |name| self.ledger.not_provable_tables().any(|(not, _)| not == name);
-        !self.stale.everything
-            && self.stale.differing.is_empty()
-            && self.stale.tables.iter().all(is_not_provable)
+        [&self.stale, &self.being_read].into_iter().all(|stale| {
+            !stale.everything && stale.differing.is_empty() && stale.tables.iter().all(is_not_provable)
+        })
     }
 
     /// Tables whose definitions are to be read at once. Those that cannot be proved stay for the next look: without a key
@@ -601,6 +624,7 @@ impl State {
         let (later, at_once) = now.tables.into_iter().partition(|name| not.contains(name));
         self.stale.tables = later;
         now.tables = at_once;
+        self.being_read = now.clone();
         now
     }
 

@@ -16,6 +16,7 @@ use super::rows::{self, Act, Changed, FOREIGN_KEYS_WRITTEN, Head, NO_FOREIGN_KEY
 use super::shape::{Shape, Shapes};
 use super::stale::Stale;
 use super::table_map::TableMap;
+use crate::adapters::mysql::own_schema;
 use crate::domain::position::FilePosition;
 use crate::domain::proof::cascade::{Action, ForeignKey, obligations};
 use crate::domain::proof::key::Key;
@@ -218,6 +219,10 @@ impl Assembly {
     }
 
     fn add(&mut self, change: Change) {
+        // Bleen's own schema is compared by nobody, and a heartbeat comes ten times a second.
+        if matches!(&change, Change::Table(name) if name.schema == own_schema::SCHEMA) {
+            return;
+        }
         let caps = self.caps;
         self.group().changes.add(change, caps);
     }
@@ -453,6 +458,9 @@ impl Assembly {
             schema: map.schema.clone(),
             table: map.table.clone(),
         };
+        if name.schema == own_schema::SCHEMA {
+            return;
+        }
         // What foreign keys change is in the binlog, or they were off.
         let owes = of.act != Act::Insert && head.flags & (NO_FOREIGN_KEY_CHECKS | FOREIGN_KEYS_WRITTEN) == 0;
         let Some(shape) = self.shape(&name) else {

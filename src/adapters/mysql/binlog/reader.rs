@@ -130,6 +130,7 @@ impl Reader {
             role: "binlog",
         };
         let mut session = Session::open(&settings.target, &purpose, settings.budget).await?;
+        settings.own.add([session.id()]);
         let start = match &settings.from {
             Some(start) => {
                 still_there(&mut session, &settings, start).await?;

@@ -9,6 +9,7 @@ use mysql_async::Row;
 
 use super::columns::{self, Table};
 use super::defined::Defined;
+use super::kind::Kind;
 use super::lane::{Common, trouble};
 use super::not_provable::NotProvable as Why;
 use crate::adapters::mysql::binlog::shape::{self, Shapes, Wanted};
@@ -22,6 +23,7 @@ use crate::domain::ids::Side;
 use crate::domain::proof::ledger::NotProvable;
 use crate::domain::proof::pick::Pick;
 use crate::domain::proof::transaction::TableName;
+use crate::domain::server::{Family, Version};
 use crate::engine::proof::ports::{Asking, Catalogue, Listed};
 
 /// Reads the definitions of tables on both sides.
@@ -138,6 +140,14 @@ impl PairCatalogue {
                 let why = unseen.why(&name.schema).unwrap_or_default();
                 (None, Listed::NotProvable(NotProvable::NoRowEvents(why)))
             }
+            (Some(blue), Some(_)) if self.writes_doubles_otherwise() && double(&blue).is_some() => {
+                let column = double(&blue).unwrap_or_default();
+                let why = format!(
+                    "column `{column}` is a DOUBLE, and MySQL before 8.0 writes some of them with other digits than later \
+                     versions do"
+                );
+                (None, Listed::NotProvable(NotProvable::Column(why)))
+            }
             (Some(blue), Some(green)) => match Defined::of(blue, green) {
                 Err(why) => (None, Listed::NotProvable(reason(&why))),
                 Ok(defined) => {
@@ -153,6 +163,14 @@ impl PairCatalogue {
         };
         self.common.definitions.set(name, defined);
         listed
+    }
+
+    /// Whether the two sides have different texts for one DOUBLE: 5.6 writes `-0.0000000026333333333333333` where 9.7
+    /// writes fewer digits (tried).
+    fn writes_doubles_otherwise(&self) -> bool {
+        let is_new = |version: &Version| version.is_mysql_from((8, 0, 0));
+        let (blue, green) = (&self.common.blue.caps.version, &self.common.green.caps.version);
+        blue.family == Family::MySql && green.family == Family::MySql && is_new(blue) != is_new(green)
     }
 
     /// Reads how the rows of tables stand in the binlog. A table that is gone keeps none.
@@ -187,6 +205,15 @@ impl Catalogue for PairCatalogue {
     fn read(&mut self, which: Option<BTreeSet<TableName>>) -> Asking<'_, Vec<(TableName, Listed)>> {
         Box::pin(async move { self.read_tables(which).await.map_err(trouble) })
     }
+}
+
+fn double(table: &Table) -> Option<String> {
+    let is_double = |column: &&columns::Column| matches!(column.kind, Kind::Double { .. });
+    table
+        .columns
+        .iter()
+        .find(is_double)
+        .map(|column| column.name.clone())
 }
 
 fn by_name(tables: Vec<Table>) -> BTreeMap<String, Table> {

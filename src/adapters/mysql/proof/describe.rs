@@ -102,7 +102,7 @@ pub fn difference(
                 green: value(green, *at),
             })
             .collect(),
-        repair: repair(table, defined, key, blue, how, &differing),
+        repair: repair(table, defined, key, blue, how),
     })
 }
 
@@ -113,7 +113,6 @@ fn repair(
     key: &KeyValue,
     blue: Option<&Values>,
     how: Differs,
-    differing: &[usize],
 ) -> Option<String> {
     let columns = defined.shown(Side::Green);
     let key_columns = &defined.expressions.green.key;
@@ -138,9 +137,9 @@ fn repair(
             ))
         }
         Differs::Values => {
-            let sets: Option<Vec<String>> = differing
-                .iter()
-                .map(|at| Some(format!("{} = {}", columns[*at].name, literal(*at)?)))
+            // All of them: one that is given is not set to the present time by `ON UPDATE`.
+            let sets: Option<Vec<String>> = (0..columns.len())
+                .map(|at| Some(format!("{} = {}", columns[at].name, literal(at)?)))
                 .collect();
             Some(format!("UPDATE {name} SET {} WHERE {here};", sets?.join(", ")))
         }

@@ -163,7 +163,18 @@ fn paired<'a>(blue: &'a Table, green: &'a Table) -> Result<Vec<(&'a Column, &'a 
         }
     }
     let pair = |column: &'a Column| Some((column, green.column(&column.name)?));
-    Ok(blue.columns.iter().filter_map(pair).collect())
+    let pairs: Vec<(&Column, &Column)> = blue.columns.iter().filter_map(pair).collect();
+    // What one side computes and the other was given may differ freely.
+    match pairs
+        .iter()
+        .find(|(blue, green)| blue.generated != green.generated)
+    {
+        Some((blue, _)) => {
+            let side = if blue.generated { Side::Blue } else { Side::Green };
+            Err(NotProvable::GeneratedOnly(side, blue.name.clone()))
+        }
+        None => Ok(pairs),
+    }
 }
 
 /// The first of blue's keys that green has, too.

@@ -31,6 +31,9 @@ use crate::engine::proof::prover::Prover;
 /// Statements that are sent in one round trip.
 const AT_ONCE: usize = 64;
 
+/// How long blue's binlog may take to be read up to the fence: milliseconds, if all is well, and writers wait.
+const STREAM: Duration = Duration::from_secs(1);
+
 /// The most differences that are named.
 const NAMED: usize = 5;
 
@@ -206,7 +209,11 @@ impl FenceReader {
         let all = self
             .proof
             .prover
-            .left_at_the_fence(fence, |table| self.proof.accepts(table), until(deadline))
+            .left_at_the_fence(
+                fence,
+                |table| self.proof.accepts(table),
+                until(deadline).min(STREAM),
+            )
             .await?;
         let questions = self.questions(&all).map_err(in_words)?;
         let mut answers = Vec::with_capacity(questions.len());

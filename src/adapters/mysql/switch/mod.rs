@@ -104,7 +104,9 @@ pub struct Settings {
     pub own_sessions: OwnSessions,
     /// What makes a relaxed green durable again once it has caught up under the hold; empty if it is not relaxed.
     pub durable_again: Vec<String>,
-    /// The data proof that runs beside it; `None` if the playbook asks for none.
+    /// Whether the playbook asks for the data proof.
+    pub proves_rows: bool,
+    /// The data proof that runs beside it; `None` before it was begun, or if the playbook asks for none.
     pub proof: Option<FenceProof>,
     /// How the guardrails are asked once green serves; `None` for not at all.
     pub after: Option<AskAfter>,

@@ -206,6 +206,13 @@ fn holding(list: &mut List, settings: &Settings, seen: &Seen, privileged_session
         let undo = "none: green was relaxed only to catch up".to_owned();
         list.add(Step::Drain, Side::Green, statement.clone(), Some(undo));
     }
+    if settings.proves_rows {
+        for side in [Side::Blue, Side::Green] {
+            let rows = "SELECT <key>, SHA2(<every column>, 256) FROM <table> WHERE <key> IN (<rows touched since they \
+                        were proved>)";
+            list.add(Step::Reprove, side, rows, None);
+        }
+    }
     for query in &settings.fence_queries {
         for side in [Side::Blue, Side::Green] {
             list.add(Step::Reprove, side, query.sql.clone(), None);
