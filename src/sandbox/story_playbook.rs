@@ -84,7 +84,7 @@ fn text(written: &Written<'_>) -> String {
     if blue.family() == green.family() {
         // Without a key; with a DOUBLE that 5.6 writes with other digits.
         let more = if blue == ServerKind::MySql56 && green != blue {
-            format!(", {SCHEMA}.readings")
+            format!(", {SCHEMA}.products, {SCHEMA}.readings")
         } else {
             String::new()
         };
