@@ -102,6 +102,7 @@ async fn main() {
 
 /// The same rows on each side, past replication.
 async fn fill(server: &RunningServer, rows: u64) {
+    server.set_read_only(false).await.unwrap();
     let mut conn = server.root().await.unwrap();
     for statement in [
         "SET SESSION sql_log_bin = 0",
