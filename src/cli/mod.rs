@@ -152,3 +152,11 @@ fn wait_for<F: Future<Output = Result<Ending, CliError>>>(work: F) -> Result<End
     runtime.shutdown_background();
     ending
 }
+
+/// The end of a time that was asked for; never, if none was.
+async fn over(length: Option<std::time::Duration>) {
+    match length {
+        Some(length) => tokio::time::sleep(length).await,
+        None => std::future::pending().await,
+    }
+}

@@ -127,7 +127,7 @@ async fn validate(
         () = prover.tell(asked.every) => None,
         () = sparing.spare(&prover) => None,
         () = signals.stop.cancelled() => None,
-        () = over(asked.for_) => None,
+        () = super::over(asked.for_) => None,
     };
     meter.stop(STOP).await;
     if let Some(Ended::GaveUp(why)) = &ended {
@@ -174,13 +174,6 @@ fn wanted(playbook: &Playbook, asked: &HowToCompare) -> DataProof {
     data.max_lag = asked.max_lag.unwrap_or(data.max_lag);
     data.again_after = asked.again_after.unwrap_or(data.again_after);
     data
-}
-
-async fn over(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The last words: what was proved, what not and why, and what differs.

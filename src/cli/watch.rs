@@ -82,7 +82,7 @@ async fn watch(
     tokio::select! {
         () = watching => {}
         () = signals.stop.cancelled() => {}
-        () = over(length) => {}
+        () = super::over(length) => {}
     }
     meter.stop(STOP).await;
     Ok(Done {
@@ -94,13 +94,6 @@ async fn watch(
             "most_lag_ms": seen.most.map(in_milliseconds),
         }),
     })
-}
-
-async fn over(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What was told already, and what the last line needs.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::ports::{Lane, Trouble, TroubleKind};
 use super::prover::{Prover, State};
 use crate::domain::ids::Side;
@@ -17,7 +15,7 @@ use crate::domain::proof::transaction::TableName;
 use crate::domain::proof::work::Work;
 
 /// How long the stream may take to pass the place after the readings.
-const STREAM_WAIT: Duration = Duration::from_secs(30);
+pub(super) const STREAM_WAIT: Duration = Duration::from_secs(30);
 
 /// What came of a piece of work.
 pub(super) struct Found {
@@ -224,24 +222,8 @@ impl Prover {
 
     /// Asks for the answer again and again as the stream goes on, until there is one. `None` when the stream does not
     /// come.
-    async fn when_passed<T>(
-        &self,
-        check: &Check,
-        mut answer: impl FnMut(&mut State) -> Option<T>,
-    ) -> Option<T> {
-        let mut passed = self.passed.subscribe();
-        let waiting = async {
-            loop {
-                passed.mark_unchanged();
-                if let Some(answer) = answer(&mut self.state()) {
-                    return Some(answer);
-                }
-                if passed.changed().await.is_err() {
-                    return None;
-                }
-            }
-        };
-        let came = timeout(STREAM_WAIT, waiting).await.ok().flatten();
+    async fn when_passed<T>(&self, check: &Check, answer: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+        let came = self.as_it_passes(STREAM_WAIT, answer).await;
         if came.is_none() {
             tracing::warn!(place = ?check.place_after(), "blue's binlog was not read that far in time");
         }

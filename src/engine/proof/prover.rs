@@ -240,6 +240,27 @@ impl Prover {
         &self.events
     }
 
+    /// Asks again and again as the stream goes on, until there is an answer; `None` if there is none within `limit`.
+    pub(super) async fn as_it_passes<T>(
+        &self,
+        limit: Duration,
+        mut answer: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let mut passed = self.passed.subscribe();
+        let waiting = async {
+            loop {
+                passed.mark_unchanged();
+                if let Some(answer) = answer(&mut self.state()) {
+                    return Some(answer);
+                }
+                if passed.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        timeout(limit, waiting).await.ok().flatten()
+    }
+
     /// What has to be compared at the fence, once the stream is there. The proof should rest.
     ///
     /// # Errors
@@ -250,21 +271,10 @@ impl Prover {
         accepted: impl Fn(&TableName) -> bool,
         limit: Duration,
     ) -> Result<Vec<Left>, String> {
-        let mut passed = self.passed.subscribe();
-        let there = async {
-            loop {
-                {
-                    let state = self.state();
-                    if state.ledger.is_broken() || state.ledger.passed().has_reached(fence) {
-                        return;
-                    }
-                }
-                if passed.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        if timeout(limit, there).await.is_err() {
+        let there = self.as_it_passes(limit, |state| {
+            (state.ledger.is_broken() || state.ledger.passed().has_reached(fence)).then_some(())
+        });
+        if there.await.is_none() {
             let at = self.state().ledger.passed().clone();
             return Err(format!(
                 "blue's binlog was read up to {at}, and the fence is at {fence}"
@@ -462,12 +472,7 @@ impl Prover {
     fn is_complete(&self) -> bool {
         let now = self.now();
         let state = self.state();
-        let sum = Summary::of(&state.ledger, now);
-        *self.at_work.borrow() == 0
-            && sum.unproven == 0
-            && sum.whole_rows == 0
-            && state.definitions_are_known()
-            && state.ledger.differences_are_looked_at()
+        *self.at_work.borrow() == 0 && state.definitions_are_known() && state.was_everywhere(now)
     }
 
     /// Writes down what a piece of work found; returns the rows whose values are to be read.
@@ -606,6 +611,12 @@ impl State {
         let all = self.differences.iter();
         all.filter(|((table, key), _)| self.ledger.differs(table, key))
             .map(|(_, difference)| difference)
+    }
+
+    /// Whether every range has been compared at least once, and what differs is known row by row.
+    pub(super) fn was_everywhere(&self, now: Duration) -> bool {
+        let sum = Summary::of(&self.ledger, now);
+        sum.unproven == 0 && sum.whole_rows == 0 && self.ledger.differences_are_looked_at()
     }
 
     /// Whether the definitions of all tables that can be proved are those that were read.

@@ -12,14 +12,14 @@ use mysql_async::Row;
 
 use super::table_map::{Type, code};
 use super::value::{Charset, How};
-use crate::adapters::mysql::columns::{number, text};
+use crate::adapters::mysql::columns::text;
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::position_read::written_file;
-use crate::adapters::mysql::proof::columns::Column;
+use crate::adapters::mysql::proof::columns::{Column, written};
 use crate::adapters::mysql::proof::expression::Expression;
 use crate::adapters::mysql::proof::key::KeyColumn;
 use crate::adapters::mysql::proof::key_form::Form;
-use crate::adapters::mysql::proof::kind::{Kind, Written, plain_charset};
+use crate::adapters::mysql::proof::kind::{Kind, plain_charset};
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::Session;
 use crate::domain::capabilities::Capabilities;
@@ -255,6 +255,12 @@ pub async fn read(
     Ok(shapes)
 }
 
+/// Whether a new definition may be in the binlog before it can be read: see [`settle`].
+#[must_use]
+pub fn settles_late(caps: &Capabilities) -> bool {
+    caps.version.is_mysql_from((8, 0, 0))
+}
+
 /// How many tables are asked for at once.
 const AT_ONCE: usize = 100;
 
@@ -271,7 +277,7 @@ pub async fn settle(
     tables: impl Iterator<Item = &TableName> + Send,
     budget: Duration,
 ) -> Result<(), ServerError> {
-    if !caps.version.is_mysql_from((8, 0, 0)) {
+    if !settles_late(caps) {
         return Ok(());
     }
     let names: Vec<String> = tables
@@ -480,15 +486,7 @@ async fn columns(
     let mut tables: BTreeMap<String, Vec<Stands>> = BTreeMap::new();
     for row in &rows {
         let get = |name: &str| text(row, name).unwrap_or_default();
-        let written = Written {
-            data_type: get("data_type"),
-            column_type: get("column_type"),
-            charset: get("charset"),
-            bytes: number(row, "bytes", "bytes").unwrap_or(u64::MAX),
-            digits: number(row, "digits", "digits").unwrap_or(0),
-            scale: number(row, "scale", "scale"),
-            fraction: number(row, "fraction", "fraction").unwrap_or(0),
-        };
+        let written = written(row);
         let lower = written.column_type.to_ascii_lowercase();
         tables.entry(get("t")).or_default().push(Stands {
             unsigned: lower.contains("unsigned") || lower.contains("zerofill"),

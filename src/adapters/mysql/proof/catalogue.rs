@@ -116,6 +116,9 @@ impl PairCatalogue {
         which: Option<&BTreeSet<TableName>>,
         schemas: &BTreeSet<String>,
     ) -> Result<(), ServerError> {
+        if !shape::settles_late(&self.common.blue.caps) {
+            return Ok(());
+        }
         let mut names: BTreeSet<TableName> = which.cloned().unwrap_or_default();
         if which.is_none() {
             for schema in schemas {
@@ -136,20 +139,8 @@ impl PairCatalogue {
             (None, None) => (None, Listed::Gone),
             (Some(_), None) => (None, Listed::NotProvable(NotProvable::OneSideOnly(Side::Blue))),
             (None, Some(_)) => (None, Listed::NotProvable(NotProvable::OneSideOnly(Side::Green))),
-            (Some(_), Some(_)) if unseen.why(&name.schema).is_some() => {
-                let why = unseen.why(&name.schema).unwrap_or_default();
-                (None, Listed::NotProvable(NotProvable::NoRowEvents(why)))
-            }
-            (Some(blue), Some(_)) if self.writes_doubles_otherwise() && double(&blue).is_some() => {
-                let column = double(&blue).unwrap_or_default();
-                let why = format!(
-                    "column `{column}` is a DOUBLE, and MySQL before 8.0 writes some of them with other digits than later \
-                     versions do"
-                );
-                (None, Listed::NotProvable(NotProvable::Column(why)))
-            }
-            (Some(blue), Some(green)) => match Defined::of(blue, green) {
-                Err(why) => (None, Listed::NotProvable(reason(&why))),
+            (Some(blue), Some(green)) => match self.defined(name, blue, green, unseen) {
+                Err(why) => (None, Listed::NotProvable(why)),
                 Ok(defined) => {
                     let known = self.common.definitions.get(name);
                     let is_new = known.is_none_or(|known| !known.is_of(&defined));
@@ -163,6 +154,25 @@ impl PairCatalogue {
         };
         self.common.definitions.set(name, defined);
         listed
+    }
+
+    fn defined(
+        &self,
+        name: &TableName,
+        blue: Table,
+        green: Table,
+        unseen: &Unseen,
+    ) -> Result<Defined, NotProvable> {
+        if let Some(why) = unseen.why(&name.schema) {
+            return Err(NotProvable::NoRowEvents(why));
+        }
+        if let Some(column) = double(&blue).filter(|_| self.writes_doubles_otherwise()) {
+            return Err(NotProvable::Column(format!(
+                "column `{column}` is a DOUBLE, and MySQL before 8.0 writes some of them with other digits than later \
+                 versions do"
+            )));
+        }
+        Defined::of(blue, green).map_err(|why| reason(&why))
     }
 
     /// Whether the two sides have different texts for one DOUBLE: 5.6 writes `-0.0000000026333333333333333` where 9.7
@@ -207,13 +217,10 @@ impl Catalogue for PairCatalogue {
     }
 }
 
-fn double(table: &Table) -> Option<String> {
+fn double(table: &Table) -> Option<&str> {
     let is_double = |column: &&columns::Column| matches!(column.kind, Kind::Double { .. });
-    table
-        .columns
-        .iter()
-        .find(is_double)
-        .map(|column| column.name.clone())
+    let column = table.columns.iter().find(is_double)?;
+    Some(&column.name)
 }
 
 fn by_name(tables: Vec<Table>) -> BTreeMap<String, Table> {

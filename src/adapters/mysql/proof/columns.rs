@@ -159,16 +159,7 @@ async fn columns(
             table.virtual_columns.insert(get("c"));
             continue;
         }
-        let written = Written {
-            data_type: get("data_type"),
-            column_type: get("column_type"),
-            charset: get("charset"),
-            // A length that was not told is taken for the longest.
-            bytes: number(row, "bytes", "bytes").unwrap_or(u64::MAX),
-            digits: number(row, "digits", "digits").unwrap_or(0),
-            scale: number(row, "scale", "scale"),
-            fraction: number(row, "fraction", "fraction").unwrap_or(0),
-        };
+        let written = written(row);
         table.columns.push(Column {
             name: get("c"),
             kind: Kind::of(&written),
@@ -180,6 +171,21 @@ async fn columns(
         });
     }
     Ok(())
+}
+
+/// A column's type as a row of `information_schema.COLUMNS` has it, under the names that are asked for here.
+pub(in crate::adapters::mysql) fn written(row: &Row) -> Written {
+    let get = |name: &str| text(row, name).unwrap_or_default();
+    Written {
+        data_type: get("data_type"),
+        column_type: get("column_type"),
+        charset: get("charset"),
+        // A length that was not told is taken for the longest.
+        bytes: number(row, "bytes", "bytes").unwrap_or(u64::MAX),
+        digits: number(row, "digits", "digits").unwrap_or(0),
+        scale: number(row, "scale", "scale"),
+        fraction: number(row, "fraction", "fraction").unwrap_or(0),
+    }
 }
 
 async fn keys(
