@@ -23,8 +23,7 @@ use bleen::domain::proof::pace::Target;
 use bleen::engine::event::Events;
 use bleen::engine::proof::progress::Progress;
 use bleen::playbook::model::DataProof;
-use bleen::sandbox::{Endpoint, Load, LoadOptions, PairOptions, SandboxPair, load_shop};
-use mysql_async::prelude::Queryable;
+use bleen::sandbox::{Endpoint, Load, LoadOptions, PairOptions, load_shop};
 use support::BUDGET;
 use support::check::Kind;
 
@@ -115,7 +114,8 @@ async fn measure(kind: Kind, checks: u64) {
             }
             if corrupted.is_none() && total(&now) >= checks / 2 {
                 assert_eq!(now.checks.diverged, 0, "{now:?}");
-                corrupt(&pair).await;
+                let change = "UPDATE shop.still SET word = 'another' WHERE id = 777";
+                assert_eq!(support::corrupt(&pair.green, &[change]).await, [1]);
                 corrupted = Some(Instant::now());
             }
         }
@@ -161,16 +161,4 @@ async fn measure(kind: Kind, checks: u64) {
 fn total(progress: &Progress) -> u64 {
     let checks = progress.checks;
     checks.proved + checks.diverged + checks.touched
-}
-
-/// One row of green, past its replication.
-async fn corrupt(pair: &SandboxPair) {
-    let mut root = pair.green.root().await.unwrap();
-    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
-    pair.green.set_read_only(false).await.unwrap();
-    root.query_drop("UPDATE shop.still SET word = 'another' WHERE id = 777")
-        .await
-        .unwrap();
-    pair.green.set_read_only(true).await.unwrap();
-    assert_eq!(root.affected_rows(), 1);
 }

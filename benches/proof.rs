@@ -28,7 +28,7 @@ use bleen::adapters::mysql::session::Session;
 use bleen::domain::ids::Side;
 use bleen::sandbox::{PairOptions, RunningServer, SandboxPair, ServerKind};
 use mysql_async::prelude::Queryable;
-use support::Operator;
+use support::{Operator, most_resident_kilobytes};
 
 /// How often each is measured.
 const ROUNDS: usize = 3;
@@ -148,23 +148,13 @@ async fn by_bleen(operator: &Operator) -> (f64, u64) {
         .unwrap();
     let mut most = 0;
     loop {
-        most = most.max(resident_kilobytes(child.id()));
+        most = most.max(most_resident_kilobytes(child.id()).unwrap_or(0));
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{status}");
             return (began.elapsed().as_secs_f64(), most);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// What the process had resident at most so far; nothing when it is gone.
-fn resident_kilobytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|value| value.trim().trim_end_matches(" kB").trim().parse().ok())
-        .unwrap_or(0)
 }
 
 /// Ranges of equal size, taken by as many workers as bleen has connections, each asking both sides at once.

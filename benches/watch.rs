@@ -16,7 +16,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
-use support::Operator;
+use support::{Operator, most_resident_kilobytes};
 
 #[tokio::main]
 async fn main() {
@@ -51,7 +51,7 @@ async fn main() {
             "watch {} to {}: {:.1} MB resident at most, {share:.2} % of a core over {seconds} s",
             pair.blue.describe(),
             pair.green.describe(),
-            most_resident_kilobytes(child.id()) as f64 / 1024.0,
+            most_resident_kilobytes(child.id()).unwrap() as f64 / 1024.0,
         );
         child.kill().unwrap();
         child.wait().unwrap();
@@ -68,10 +68,4 @@ fn processor_ticks(id: u32) -> u64 {
 
 fn ticks_per_second() -> u64 {
     rustix::param::clock_ticks_per_second()
-}
-
-fn most_resident_kilobytes(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -8,11 +8,9 @@ mod support;
 use std::time::Duration;
 
 use bleen::domain::ids::Side;
-use bleen::sandbox::RunningServer;
-use mysql_async::prelude::Queryable;
-use support::caught_up;
 use support::check::{Kind, Scene};
 use support::cli::{Operator, Plan};
+use support::{caught_up, corrupt};
 
 /// Longest time for a run with its proof.
 const RUN: Duration = Duration::from_secs(90);
@@ -42,16 +40,6 @@ fn operator(scene: &Scene, data: &str, attempts: u32) -> Operator {
     Operator::new(&scene.pair, &plan)
 }
 
-/// Changes green past its replication.
-async fn corrupt(green: &RunningServer, statement: &str) {
-    let mut root = green.root().await.unwrap();
-    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
-    green.set_read_only(false).await.unwrap();
-    root.query_drop(statement).await.unwrap();
-    assert_eq!(root.affected_rows(), 1, "{statement}");
-    green.set_read_only(true).await.unwrap();
-}
-
 async fn proved_under_load(kind: Kind) {
     let scene = scene(kind).await;
     let watch = scene.watch().await;
@@ -78,11 +66,12 @@ async fn mariadb_switches_with_every_row_proved() {
 
 async fn a_difference_from_before_stops_it(kind: Kind) {
     let scene = scene(kind).await;
-    corrupt(
+    let changed = corrupt(
         &scene.pair.green,
-        "UPDATE shop.goods SET name = 'x' WHERE id = 77",
+        &["UPDATE shop.goods SET name = 'x' WHERE id = 77"],
     )
     .await;
+    assert_eq!(changed, [1]);
     let watch = scene.watch().await;
     let operator = operator(&scene, "", 10);
     let ended = operator.switch("").end(RUN).await;
@@ -119,11 +108,12 @@ async fn a_difference_at_the_fence_releases_the_hold(kind: Kind) {
     let touch = "UPDATE shop.goods SET name = 'touched' WHERE id = 5";
     scene.pair.blue.run(&[touch]).await.unwrap();
     caught_up(&scene.pair).await;
-    corrupt(
+    let changed = corrupt(
         &scene.pair.green,
-        "UPDATE shop.goods SET name = 'Touched' WHERE id = 5",
+        &["UPDATE shop.goods SET name = 'Touched' WHERE id = 5"],
     )
     .await;
+    assert_eq!(changed, [1]);
     let ended = run.end(RUN).await;
     ended.expect("released", 3);
     assert!(

@@ -16,7 +16,7 @@ use bleen::engine::event::Events;
 use bleen::engine::queries::{Failure, QueryProof, Quiet, Replays, Statement, Terms, prove, warm};
 use bleen::sandbox::{PairOptions, SandboxPair, ServerKind};
 use mysql_async::prelude::Queryable;
-use support::{BUDGET, Operator, Said, following, is_writable, server};
+use support::{BUDGET, Operator, Said, corrupt, following, is_writable, server};
 use tokio_util::sync::CancellationToken;
 
 const SHOP: [&str; 12] = [
@@ -78,20 +78,8 @@ async fn shop(blue: ServerKind, green: ServerKind, options: &PairOptions) -> San
     pair.blue.run(&SHOP).await.unwrap();
     support::caught_up(&pair).await;
     let analyze = "ANALYZE NO_WRITE_TO_BINLOG TABLE shop.orders, shop.customers";
-    on_green(&pair, &[analyze]).await;
+    corrupt(&pair.green, &[analyze]).await;
     pair
-}
-
-/// Changes green behind replication's back.
-async fn on_green(pair: &SandboxPair, statements: &[&str]) {
-    pair.green.set_read_only(false).await.unwrap();
-    let mut root = pair.green.root().await.unwrap();
-    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
-    for statement in statements {
-        root.query_drop(*statement).await.unwrap();
-    }
-    root.disconnect().await.unwrap();
-    pair.green.set_read_only(true).await.unwrap();
 }
 
 /// Everything into the slow log, as a table.
@@ -200,8 +188,8 @@ async fn same_and_different(pair: &SandboxPair, found: &Found) {
     );
     assert_eq!(before, after, "replaying wrote something");
 
-    on_green(
-        pair,
+    corrupt(
+        &pair.green,
         &[
             "ALTER TABLE shop.orders DROP KEY by_customer",
             "UPDATE shop.customers SET name = 'another' WHERE id = 3",
@@ -524,7 +512,7 @@ async fn validate_replays_them(pair: &SandboxPair, with: &impl Fn(&str) -> Opera
              WHERE total > {least}"
         )
     };
-    on_green(pair, &[&view(6)]).await;
+    corrupt(&pair.green, &[&view(6)]).await;
     let once = ["--once", "--output", "json"];
     let name = Fingerprint::of(SAME[5]).to_string();
     let different = with("").run("validate", &once).await;
@@ -581,7 +569,7 @@ async fn validate_replays_them(pair: &SandboxPair, with: &impl Fn(&str) -> Opera
         result["queries"].as_str().unwrap().contains("1 different result"),
         "{stopped}"
     );
-    on_green(pair, &[&view(5)]).await;
+    corrupt(&pair.green, &[&view(5)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -601,8 +589,8 @@ async fn a_switch_waits_for_what_the_applications_ask() {
     assert_eq!(prepared.code, 0, "{prepared}");
     load(&pair, 3).await;
     validate_replays_them(&pair, &with).await;
-    on_green(
-        &pair,
+    corrupt(
+        &pair.green,
         &["UPDATE shop.customers SET name = 'another' WHERE id = 3"],
     )
     .await;
@@ -702,8 +690,8 @@ async fn a_busy_blue_is_compared(kind: ServerKind) {
         .run(&["SET GLOBAL long_query_time = 1000"])
         .await
         .unwrap();
-    on_green(
-        &pair,
+    corrupt(
+        &pair.green,
         &["UPDATE shop.customers SET name = 'another' WHERE id = 3"],
     )
     .await;

@@ -8,12 +8,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bleen::sandbox::{Load, LoadOptions, RunningServer};
+use bleen::sandbox::{Load, LoadOptions};
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
-use support::caught_up;
 use support::check::{Kind, SOON, Scene};
 use support::cli::{Ended, Running};
+use support::{caught_up, corrupt};
 
 /// Longest time for a whole pass here.
 const PASS: Duration = Duration::from_secs(60);
@@ -49,18 +49,6 @@ fn load(scene: &Scene, rate: u32) -> Load {
         ..LoadOptions::default()
     };
     Load::start(&scene.blue, &scene.green, options).unwrap()
-}
-
-/// Changes green past its replication, as a fault or a hand would.
-async fn corrupt(green: &RunningServer, statements: &[&str]) {
-    let mut root = green.root().await.unwrap();
-    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
-    green.set_read_only(false).await.unwrap();
-    for statement in statements {
-        root.query_drop(*statement).await.unwrap();
-        assert!(root.affected_rows() > 0, "{statement}");
-    }
-    green.set_read_only(true).await.unwrap();
 }
 
 fn differences(events: &[Value]) -> Vec<Value> {
@@ -185,7 +173,8 @@ async fn corruption_is_found_named_and_repaired(kind: Kind) {
     all_proved(&mut running).await;
     assert_eq!(differences(&running.events()), Vec::<Value>::new());
     let statements: Vec<&str> = FAULTS.iter().map(|(statement, _)| *statement).collect();
-    corrupt(&scene.pair.green, &statements).await;
+    let changed = corrupt(&scene.pair.green, &statements).await;
+    assert!(changed.iter().all(|rows| *rows > 0), "{changed:?}");
     let wanted: BTreeSet<String> = FAULTS
         .iter()
         .flat_map(|(_, names)| names.iter().map(|n| (*n).to_owned()))

@@ -25,6 +25,7 @@ use bleen::engine::event::Events;
 use bleen::engine::ports::{Alarm, Journal, JournalError, Pending, Record, Servers, Terms};
 use bleen::engine::prepare::Limits;
 use bleen::sandbox::{PairOptions, RunningServer, SandboxPair, ServerKind};
+use mysql_async::prelude::Queryable;
 use tokio_util::sync::CancellationToken;
 
 pub const BUDGET: Duration = Duration::from_secs(5);
@@ -149,6 +150,29 @@ pub async fn caught_up_within(pair: &SandboxPair, limit: Duration) {
     let caps = server(pair, Side::Green).await.caps;
     let stands = status::read(&mut green, &caps, BUDGET).await;
     panic!("green did not catch up: it has {seen:?} of {n}; its replication: {stands:#?}");
+}
+
+/// Changes green past its replication, as a fault or a hand would, and leaves it read-only. How many rows each statement
+/// has changed.
+pub async fn corrupt(green: &RunningServer, statements: &[&str]) -> Vec<u64> {
+    let mut root = green.root().await.unwrap();
+    root.query_drop("SET SESSION sql_log_bin = 0").await.unwrap();
+    green.set_read_only(false).await.unwrap();
+    let mut changed = Vec::new();
+    for statement in statements {
+        root.query_drop(*statement).await.unwrap();
+        changed.push(root.affected_rows());
+    }
+    root.disconnect().await.unwrap();
+    green.set_read_only(true).await.unwrap();
+    changed
+}
+
+/// What a process had resident at most so far, in kilobytes; `None` when it is gone.
+pub fn most_resident_kilobytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {

@@ -4,6 +4,7 @@ pub mod found;
 mod relations;
 mod replayer;
 pub mod replays;
+mod sides;
 mod sources;
 pub mod standstill;
 pub mod watched;

@@ -13,18 +13,17 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::sides::{READ, Sides};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::position_read::{Role, Waited, executed, wait_applied, written_file};
 use crate::adapters::mysql::proof::lane::snapshot_of_blue;
-use crate::adapters::mysql::session::{Purpose, Session, Target};
+use crate::adapters::mysql::session::Target;
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::RunId;
 use crate::domain::position::Position;
 use crate::domain::proof::transaction::TableName;
 use crate::engine::ports::Pending;
 use crate::engine::queries::Quiet;
-
-const READ: Duration = Duration::from_secs(5);
 
 /// The longest that a transaction was seen in MariaDB's binlog before it could be read was 26 ms.
 const SEEN_AFTER: Duration = Duration::from_millis(250);
@@ -35,9 +34,7 @@ pub struct Standstill {
 }
 
 struct Inner {
-    blue: (Session, Capabilities),
-    green: (Session, Capabilities),
-    kind: PositionKind,
+    sides: Sides,
     began: Option<Position>,
     wait: Duration,
 }
@@ -53,18 +50,8 @@ impl Standstill {
         run: Option<&RunId>,
         wait: Duration,
     ) -> Result<Self, ServerError> {
-        let purpose = Purpose {
-            run: run.cloned(),
-            role: "quiet",
-        };
-        let (on_blue, on_green) = tokio::try_join!(
-            Session::open(blue.0, &purpose, READ),
-            Session::open(green.0, &purpose, READ)
-        )?;
         let inner = Inner {
-            kind: Capabilities::pair_position_kind(blue.1, green.1),
-            blue: (on_blue, blue.1.clone()),
-            green: (on_green, green.1.clone()),
+            sides: Sides::open(blue, green, run).await?,
             began: None,
             wait,
         };
@@ -76,8 +63,7 @@ impl Standstill {
     /// Closes both sessions.
     pub async fn close(self) {
         if let Some(inner) = Arc::into_inner(self.inner) {
-            let inner = inner.into_inner();
-            tokio::join!(inner.blue.0.close(READ), inner.green.0.close(READ));
+            inner.into_inner().sides.close().await;
         }
     }
 }
@@ -100,9 +86,9 @@ impl Quiet for Standstill {
 
 impl Inner {
     async fn on_blue(&mut self) -> Result<Position, String> {
-        self.blue.0.revive(READ).await.map_err(|e| e.to_string())?;
-        let (session, caps) = &mut self.blue;
-        executed(session, caps, self.kind, Role::Writer, READ)
+        self.sides.blue.0.revive(READ).await.map_err(|e| e.to_string())?;
+        let (session, caps) = &mut self.sides.blue;
+        executed(session, caps, self.sides.kind, Role::Writer, READ)
             .await
             .map_err(|e| e.to_string())
     }
@@ -110,7 +96,7 @@ impl Inner {
     async fn begin(&mut self) -> Result<(), String> {
         self.began = None;
         let mut position = self.on_blue().await?;
-        let shows_it = match self.kind {
+        let shows_it = match self.sides.kind {
             PositionKind::GtidSet => true,
             PositionKind::GtidList => self.shows_all_it_wrote().await.map_err(|e| e.to_string())?,
             PositionKind::File => {
@@ -126,15 +112,15 @@ impl Inner {
     }
 
     async fn shows_all_it_wrote(&mut self) -> Result<bool, ServerError> {
-        let (session, caps) = &mut self.blue;
+        let (session, caps) = &mut self.sides.blue;
         let shown = snapshot_of_blue(session, READ).await?;
         session.run("end a snapshot", "COMMIT", READ).await?;
         Ok(shown == written_file(session, caps, READ).await?)
     }
 
     async fn reach(&mut self, position: &Position) -> Result<(), String> {
-        self.green.0.revive(READ).await.map_err(|e| e.to_string())?;
-        let (session, caps) = &mut self.green;
+        self.sides.green.0.revive(READ).await.map_err(|e| e.to_string())?;
+        let (session, caps) = &mut self.sides.green;
         match wait_applied(session, caps, position, self.wait).await {
             Ok(Waited::Reached) => Ok(()),
             Ok(Waited::TimedOut) => Err("green did not reach blue's position in time".to_owned()),

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+use super::sides::{READ, Sides};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::position_read::{Role, Waited, executed, wait_applied, written_file};
 use crate::adapters::mysql::proof::lane::snapshot_of_blue;
-use crate::adapters::mysql::session::{Purpose, Session, Target};
+use crate::adapters::mysql::session::Target;
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::RunId;
 use crate::domain::position::Position;
@@ -20,8 +21,6 @@ use crate::domain::proof::transaction::{Positions, Shown, TableName};
 use crate::engine::ports::Pending;
 use crate::engine::proof::prover::Prover;
 use crate::engine::queries::Quiet;
-
-const READ: Duration = Duration::from_secs(5);
 
 /// How long green may take to reach blue's position.
 const REACH: Duration = Duration::from_secs(1);
@@ -33,9 +32,7 @@ pub struct Watched {
 
 struct Inner {
     prover: Arc<Prover>,
-    blue: (Session, Capabilities),
-    green: (Session, Capabilities),
-    kind: PositionKind,
+    sides: Sides,
     began: Option<Positions>,
 }
 
@@ -50,19 +47,9 @@ impl Watched {
         green: (&Target, &Capabilities),
         run: Option<&RunId>,
     ) -> Result<Self, ServerError> {
-        let purpose = Purpose {
-            run: run.cloned(),
-            role: "quiet",
-        };
-        let (on_blue, on_green) = tokio::try_join!(
-            Session::open(blue.0, &purpose, READ),
-            Session::open(green.0, &purpose, READ)
-        )?;
         let inner = Inner {
             prover,
-            kind: Capabilities::pair_position_kind(blue.1, green.1),
-            blue: (on_blue, blue.1.clone()),
-            green: (on_green, green.1.clone()),
+            sides: Sides::open(blue, green, run).await?,
             began: None,
         };
         Ok(Self {
@@ -73,8 +60,7 @@ impl Watched {
     /// Closes both sessions.
     pub async fn close(self) {
         if let Some(inner) = Arc::into_inner(self.inner) {
-            let inner = inner.into_inner();
-            tokio::join!(inner.blue.0.close(READ), inner.green.0.close(READ));
+            inner.into_inner().sides.close().await;
         }
     }
 }
@@ -99,8 +85,8 @@ impl Quiet for Watched {
             let Some(before) = inner.began.take() else {
                 return Ok(true);
             };
-            inner.blue.0.revive(READ).await.map_err(|e| e.to_string())?;
-            let (session, caps) = &mut inner.blue;
+            inner.sides.blue.0.revive(READ).await.map_err(|e| e.to_string())?;
+            let (session, caps) = &mut inner.sides.blue;
             let after = written_file(session, caps, READ)
                 .await
                 .map_err(|e| e.to_string())?;
@@ -113,12 +99,12 @@ impl Quiet for Watched {
 impl Inner {
     /// What both sides show at least from now on.
     async fn positions(&mut self) -> Result<Positions, ServerError> {
-        self.blue.0.revive(READ).await?;
-        self.green.0.revive(READ).await?;
-        let (on_blue, blue) = &mut self.blue;
-        let (on_green, green) = &mut self.green;
-        let executed_on_blue = executed(on_blue, blue, self.kind, Role::Writer, READ).await?;
-        let shown_by_blue = match self.kind {
+        self.sides.blue.0.revive(READ).await?;
+        self.sides.green.0.revive(READ).await?;
+        let (on_blue, blue) = &mut self.sides.blue;
+        let (on_green, green) = &mut self.sides.green;
+        let executed_on_blue = executed(on_blue, blue, self.sides.kind, Role::Writer, READ).await?;
+        let shown_by_blue = match self.sides.kind {
             // MariaDB's position runs ahead of what is visible; that of a snapshot does not.
             PositionKind::GtidList => {
                 let place = snapshot_of_blue(on_blue, READ).await?;
@@ -131,7 +117,7 @@ impl Inner {
             let why = "green's replication does not run";
             return Err(on_green.unexpected("wait for blue's position", why));
         }
-        let shown_by_green = executed(on_green, green, self.kind, Role::Replica, READ).await?;
+        let shown_by_green = executed(on_green, green, self.sides.kind, Role::Replica, READ).await?;
         Ok(Positions {
             blue: Shown::AtLeast(shown_by_blue),
             green: Shown::AtLeast(shown_by_green),
