@@ -394,8 +394,12 @@ async fn address_moved(blue: ServerKind, green: ServerKind) {
         why.detail
     );
     assert!(!is_writable(&pair, Side::Green).await, "{blue:?}");
-    // The guard's client is gone: blue opens by itself.
-    assert!(is_writable(&pair, Side::Blue).await, "{blue:?}");
+    // The guard's client is gone: blue opens by itself within 5 s, and a busy machine is given its due.
+    let since = Instant::now();
+    while !is_writable(&pair, Side::Blue).await {
+        assert!(since.elapsed() < SOON, "{blue:?}: still sealed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     // Nor does a takeover touch it: not even the lock there is asked for.
     proxy.lead_to(pair.blue.port());
