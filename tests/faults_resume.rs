@@ -11,6 +11,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
 use bleen::adapters::mysql::survey::privileged;
