@@ -44,7 +44,17 @@ async fn plans(operator: &Operator) {
     steps.dedup();
     steps.retain(|step| *step != "quiet");
     let expected = [
-        "follow", "catch-up", "ready", "arm", "hold", "drain", "seal", "disarm", "promote", "release",
+        "follow",
+        "catch-up",
+        "ready",
+        "wire-back",
+        "arm",
+        "hold",
+        "drain",
+        "seal",
+        "disarm",
+        "promote",
+        "release",
         "confirm",
     ];
     assert_eq!(steps, expected, "{plan}");
@@ -329,13 +339,14 @@ async fn granted_accounts_switch(blue: ServerKind, green: ServerKind) {
     });
     let printed = operator.run("grants", &[]).await;
     assert_eq!(printed.code, 0, "{printed}");
-    // The parts: bleen's account on blue, on green, and the replication account on blue.
+    // The parts: bleen's account on blue, on green, and the replication account on both.
     let parts: Vec<&str> = printed.stdout.split_inclusive("sql_log_bin = 1;").collect();
-    assert_eq!(parts.len(), 4, "{printed}");
+    assert_eq!(parts.len(), 5, "{printed}");
     for (part, server, account) in [
         (parts[0], &pair.blue, &accounts.bleen),
         (parts[1], &pair.green, &accounts.bleen),
         (parts[2], &pair.blue, &accounts.repl),
+        (parts[3], &pair.green, &accounts.repl),
     ] {
         let password = format!("'{}'", account.password.expose_secret());
         let statements: Vec<String> = part
@@ -352,8 +363,10 @@ async fn granted_accounts_switch(blue: ServerKind, green: ServerKind) {
         assert!(!said.stdout.contains("✗ stop      accounts-diff"), "{said}");
         assert!(command == "doctor" || said.code == 0, "{said}");
     }
-    let switched = operator.run("switch", &["--confirm", "shop"]).await;
-    assert_eq!(switched.code, 0, "{switched}");
+    for command in ["switch", "failback"] {
+        let switched = operator.run(command, &["--confirm", "shop"]).await;
+        assert_eq!(switched.code, 0, "{switched}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ async fn what_run_has_prepared_and_what_rollback_has_left_is_said() {
     let operator = Operator::of(&pair, |text| format!("{text}{NO_WINDOW}"));
     let plan = operator.run("plan", &["--output", "json"]).await;
     assert!(
-        plan.stdout.contains("there is no way back after promote"),
+        plan.code == 0 && !plan.stdout.contains("no way back after promote"),
         "{plan}"
     );
     let knows = Operator::of(&pair, |text| {
@@ -29,7 +29,7 @@ async fn what_run_has_prepared_and_what_rollback_has_left_is_said() {
     });
     let plan = knows.run("plan", &["--output", "json"]).await;
     assert!(
-        plan.code == 0 && !plan.stdout.contains("no way back after promote"),
+        plan.stdout.contains("there may be no way back after promote"),
         "{plan}"
     );
     let stopped = operator
@@ -49,10 +49,6 @@ async fn what_run_has_prepared_and_what_rollback_has_left_is_said() {
     assert!(
         now.contains("is prepared") && now.contains("bleen rollback"),
         "{now}"
-    );
-    assert!(
-        stopped.stdout.contains("there is no way back after promote"),
-        "{stopped}"
     );
     assert!(!stopped.stdout.contains("nothing has changed"), "{stopped}");
     assert!(!is_writable(&pair, Side::Green).await);

@@ -51,7 +51,8 @@ async fn an_event_stays_as_it_was(kind: ServerKind) {
                 FROM information_schema.EVENTS WHERE EVENT_NAME = 'nightly'";
     let before = server.value(look).await.unwrap().unwrap();
     assert!(before.contains("app@%|ANSI_QUOTES|+05:00|latin1"), "{before}");
-    let statements = events::enabling(&mut session, BUDGET).await.unwrap();
+    let enabled = events::enabled(&mut session, BUDGET).await.unwrap();
+    let statements: Vec<String> = enabled.into_iter().map(|event| event.statement).collect();
     assert_eq!(
         statements.len(),
         1,

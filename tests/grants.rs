@@ -25,6 +25,7 @@ const PASSWORD: &str = "only for this test";
 const WISHES: Wishes = Wishes {
     locks_accounts: true,
     hold: None,
+    way_back: false,
 };
 
 /// Something that bleen does.
@@ -272,22 +273,31 @@ impl Scene {
         Conn::new(options).await.unwrap()
     }
 
-    async fn make(&self, role: Role) {
+    async fn make(&self, role: Role, wishes: Wishes) {
         let grantee = Grantee {
             role,
             user: "bleen",
             host: "%",
             needs_tls: false,
         };
-        let all: Vec<_> = statements(&grantee, &self.version, WISHES)
+        let all: Vec<_> = statements(&grantee, &self.version, wishes)
             .into_iter()
             .map(|statement| statement.replace(PASSWORD_HERE, &format!("'{PASSWORD}'")))
             .collect();
         self.server.run(&all).await.unwrap();
     }
 
-    /// Runs every trial on a fresh session and returns the words of those that failed.
-    async fn failures(&self, role: Role) -> Vec<String> {
+    /// The words of the trials that failed. With a way back each side is the other one, too.
+    async fn failures(&self, role: Role, wishes: Wishes) -> Vec<String> {
+        let mut failed = self.failures_of(role).await;
+        if wishes.way_back {
+            failed.extend(self.failures_of(Role::Green).await);
+        }
+        failed
+    }
+
+    /// Runs every trial of a role on a fresh session.
+    async fn failures_of(&self, role: Role) -> Vec<String> {
         let by_another: Vec<_> = own_schema::create_statements()
             .iter()
             .map(|statement| statement.replace("CREATE PROCEDURE", "CREATE DEFINER = 'app'@'%' PROCEDURE"))
@@ -367,16 +377,24 @@ async fn exactly_these_rights(kind: ServerKind) {
         (scene.version.family, scene.version.number)
     );
     let mut wrong = Vec::new();
-    for role in [Role::Blue, Role::Green] {
-        scene.make(role).await;
-        for failure in scene.failures(role).await {
+    let way_back = Wishes {
+        way_back: true,
+        ..WISHES
+    };
+    for (role, wishes) in [
+        (Role::Blue, WISHES),
+        (Role::Green, WISHES),
+        (Role::Blue, way_back),
+    ] {
+        scene.make(role, wishes).await;
+        for failure in scene.failures(role, wishes).await {
             wrong.push(format!("{role:?} with all rights: {failure}"));
         }
         scene.forget().await;
-        for right in rights(role, &scene.version, WISHES) {
-            scene.make(role).await;
+        for right in rights(role, &scene.version, wishes) {
+            scene.make(role, wishes).await;
             scene.take(&right).await;
-            if scene.failures(role).await.is_empty() {
+            if scene.failures(role, wishes).await.is_empty() {
                 wrong.push(format!(
                     "{role:?}: {} ({}) is not needed",
                     right.privilege, right.needed_for

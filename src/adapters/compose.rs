@@ -88,6 +88,7 @@ pub fn settings(
         durable_again: Vec::new(),
         proves_rows: playbook.validate.data.is_some(),
         proof: None,
+        way_back: None,
         after: None,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::mysql::prepare::Request;
 use super::mysql::session::{Address, Target, Tls};
+use super::mysql::switch::WayBack;
 use super::secrets::{SecretError, resolve};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::position::FilePosition;
@@ -69,6 +70,26 @@ pub async fn prepare_request(
         source_tls: tls(&replication.tls),
         told_start,
         heartbeat: playbook.lag.heartbeat,
+    })
+}
+
+/// How blue is to find green once green serves, at this address; the replication account's password fetched.
+///
+/// # Errors
+/// The password cannot be fetched.
+pub async fn way_back(
+    playbook: &model::Playbook,
+    source: &(String, u16),
+    limit: Duration,
+) -> Result<WayBack, SecretError> {
+    let replication = &playbook.replication;
+    let whose = format!("password of the replication account {}", replication.user);
+    Ok(WayBack {
+        source: source.clone(),
+        user: replication.user.clone(),
+        password: resolve(&replication.password, &whose, limit).await?,
+        tls: tls(&replication.tls),
+        is_optional: playbook.switch.accept_no_way_back,
     })
 }
 

@@ -119,6 +119,9 @@ pub enum Command {
         /// The hosts green logs in to blue from, as in an account's name.
         #[arg(long, value_name = "HOST", default_value = "%")]
         green_from: String,
+        /// The hosts blue logs in to green from on the way back, as in an account's name.
+        #[arg(long, value_name = "HOST", default_value = "%")]
+        blue_from: String,
     },
 
     /// Ask both servers everything that could stand in the way, and say what was seen and what to do. Changes nothing.
@@ -160,6 +163,16 @@ pub enum Command {
         #[arg(value_name = "PLAYBOOK")]
         playbook: PathBuf,
         /// The pair's name. Needed for a playbook that says `protected: true`.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
+    /// Go back after a switch: the writers are moved from green to blue by the same protocol, and nothing is lost.
+    Failback {
+        /// The playbook that the pair was switched with.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name: always needed where nobody can be asked.
         #[arg(long, value_name = "PAIR")]
         confirm: Option<String>,
     },

@@ -37,6 +37,8 @@ pub struct Options<'a> {
     pub from: &'a str,
     /// The hosts from which green logs in to blue.
     pub green_from: &'a str,
+    /// The hosts from which blue logs in to green, on the way back.
+    pub blue_from: &'a str,
 }
 
 /// Runs the command. Asks a server only for its greeting, and only when its version is not given.
@@ -50,9 +52,10 @@ pub async fn run(path: &Path, options: &Options<'_>, printer: &mut Printer) -> R
     let wishes = Wishes {
         locks_accounts: playbook.switch.privileged_sessions == PrivilegedSessions::End,
         hold: doctor::limits(&playbook).hold,
+        way_back: !playbook.switch.accept_no_way_back,
     };
     let pair = &playbook.pair;
-    let accounts = [
+    let mut accounts = vec![
         (
             Role::Blue,
             Side::Blue,
@@ -78,6 +81,16 @@ pub async fn run(path: &Path, options: &Options<'_>, printer: &mut Printer) -> R
             options.green_from,
         ),
     ];
+    if wishes.way_back {
+        accounts.push((
+            Role::Replication,
+            Side::Green,
+            &green,
+            playbook.replication.user.as_str(),
+            &playbook.replication.tls,
+            options.blue_from,
+        ));
+    }
     for (role, side, version, user, tls, host) in accounts {
         let needs_tls = matches!(tls, Tls::Required | Tls::VerifyCa(_) | Tls::VerifyIdentity(_));
         let grantee = Grantee {

@@ -9,6 +9,7 @@ mod confirm;
 mod doctor;
 pub mod error;
 pub mod exit;
+mod failback;
 mod generate;
 mod grants;
 mod guardrails;
@@ -88,12 +89,14 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
             green,
             from,
             green_from,
+            blue_from,
         } => {
             let options = grants::Options {
                 blue: blue.as_deref(),
                 green: green.as_deref(),
                 from: &from,
                 green_from: &green_from,
+                blue_from: &blue_from,
             };
             wait_for(grants::run(&playbook, &options, printer))
         }
@@ -104,6 +107,9 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
         }
         Command::Rollback { playbook, confirm } => {
             rollback::run(&playbook, confirm.as_deref(), &args.global, printer)
+        }
+        Command::Failback { playbook, confirm } => {
+            failback::run(&playbook, confirm.as_deref(), &args.global, printer)
         }
         Command::Run { playbook, confirm } => run::run(&playbook, confirm.as_deref(), &args.global, printer),
         Command::Status { playbook } => status::run(&playbook, &args.global),

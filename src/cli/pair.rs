@@ -40,6 +40,25 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// The same servers with the roles exchanged.
+    #[must_use]
+    pub fn exchanged(self) -> Self {
+        let named = |mut server: Server, side: Side| {
+            server.target.side = side;
+            server
+        };
+        Self {
+            blue: named(self.green, Side::Blue),
+            green: named(self.blue, Side::Green),
+            on_blue: self.on_green.on_side(Side::Blue),
+            on_green: self.on_blue.on_side(Side::Green),
+            labels: Labels {
+                blue: self.labels.green,
+                green: self.labels.blue,
+            },
+        }
+    }
+
     /// Opens the sessions again that were lost, or ended because they idled for too long, without fetching a password
     /// again.
     ///

@@ -74,7 +74,8 @@ async fn plan(playbook: &Playbook, events: &Events) -> Result<Done, CliError> {
     events.note(format!("hold: {}, {why}", hold.as_str()));
     switch::warn_of_no_way_back(playbook, events);
     let run = pair::new_run();
-    let settings = compose::settings(playbook, (&pair.blue, &pair.green), &run, hold);
+    let mut settings = compose::settings(playbook, (&pair.blue, &pair.green), &run, hold);
+    settings.way_back = switch::way_back(playbook, events).await?;
     let statements = plan::plan(&settings, &mut pair.on_blue, &mut pair.on_green).await?;
     hooks(playbook, HookMoment::BeforeHold, Step::Ready, "", events);
     for planned in statements {

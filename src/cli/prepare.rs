@@ -15,9 +15,9 @@ use super::pair::{self, ANSWER, Pair, SECRET};
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{self, Done};
-use super::{by_hand, guardrails, playbook_file, reporting, resume, sight};
+use super::{by_hand, guardrails, playbook_file, reporting, resume};
 use crate::adapters::gates::lag_event;
-use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
+use crate::adapters::mysql::own_schema::{self, Epoch, RunRow, UndoRow};
 use crate::adapters::mysql::prepare::Preparation;
 use crate::adapters::mysql::replication::consistency;
 use crate::adapters::mysql::switch::{OpenError, RunLock};
@@ -112,12 +112,30 @@ pub async fn take_lock(pair: &Pair, run: &RunId) -> Result<RunLock, CliError> {
         })
 }
 
-/// By which run green was promoted, if it was: then it serves, and nothing is prepared or put back.
+/// By which run green was promoted, if that was the last promotion that either server knows of: then green serves, and
+/// nothing is prepared or put back.
 ///
 /// # Errors
 /// A server that cannot be asked.
 pub async fn switched_by(pair: &mut Pair) -> Result<Option<String>, CliError> {
-    Ok(sight::promoted_by(&pair.green, &mut pair.on_green).await?)
+    let newest = last_promotion(pair).await?;
+    Ok(newest
+        .filter(|epoch| epoch.promoted == pair.labels.green)
+        .map(|epoch| epoch.run))
+}
+
+/// The newest promotion that either server knows of. One that was restored from a backup has forgotten the last ones,
+/// and one that the other does not follow has not heard of them.
+///
+/// # Errors
+/// A server that cannot be asked.
+pub async fn last_promotion(pair: &mut Pair) -> Result<Option<Epoch>, CliError> {
+    let on_blue = own_schema::newest_epoch(&mut pair.on_blue, ANSWER).await?;
+    let on_green = own_schema::newest_epoch(&mut pair.on_green, ANSWER).await?;
+    Ok(on_blue
+        .into_iter()
+        .chain(on_green)
+        .max_by_key(|epoch| epoch.number))
 }
 
 /// The end of a command that has nothing to do any more once green serves; nothing if it does not. The guardrails must
@@ -129,7 +147,7 @@ pub async fn after_a_switch(pair: &mut Pair, nothing_to: &str) -> Result<Option<
     Ok(switched_by(pair).await?.map(|by| {
         not_ready(vec![format!(
             "the pair was switched by run {by}: green serves, and there is nothing to {nothing_to}; `bleen status` shows \
-             both servers"
+             both servers, `bleen failback` goes back"
         )])
     }))
 }

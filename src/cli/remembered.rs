@@ -107,6 +107,7 @@ mod tests {
         let spec = Spec {
             hold: HoldKind::Lock,
             reprove: false,
+            way_back: false,
         };
         Record::Command {
             attempt,

@@ -11,7 +11,7 @@ use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
 use super::unfinished::{self, Unfinished, Whose};
-use super::{by_hand, playbook_file, remembered, reporting, run_dir};
+use super::{by_hand, failback, playbook_file, remembered, reporting, run_dir};
 use crate::adapters::compose::{self, Recorded};
 use crate::adapters::journal::{self, RunJournal};
 use crate::adapters::mysql::own_schema;
@@ -119,7 +119,19 @@ async fn end_unfinished(
             break;
         }
         seen.push(found.row.run_id.clone());
-        let (done, clear) = end_one(playbook, runs, pair, &found, events, signals).await?;
+        let (done, clear) = match found.whose {
+            Whose::Reversed => {
+                events.note(format!(
+                    "run {} went in the other direction: its blue is {} (the playbook's green), its green {} (the \
+                     playbook's blue), and so they are called until it is ended",
+                    found.row.run_id, pair.green.target.address, pair.blue.target.address
+                ));
+                let playbook = failback::exchanged(playbook)?;
+                let exchanged = pair::open(&playbook, events).await?;
+                end_one(&playbook, runs, &exchanged, &found, events, signals).await?
+            }
+            _ => end_one(playbook, runs, pair, &found, events, signals).await?,
+        };
         ended = Ended {
             last: Some(done),
             clear,
@@ -165,6 +177,7 @@ async fn end_one(
     let spec = Spec {
         hold: facts.hold,
         reprove: false,
+        way_back: facts.way_back.is_some(),
     };
     let mut times = times(playbook, &settings);
     // A guard that is still to fire belongs to the run that is taken over; its time is not waited for.
@@ -255,14 +268,7 @@ fn nothing_left(run: &RunId, left: &[Debt], events: &Events) -> bool {
 fn not_ours(found: &Unfinished, pair: &Pair) -> Result<(), CliError> {
     let row = &found.row;
     let (seen, hint) = match found.whose {
-        Whose::Ours => return Ok(()),
-        Whose::Reversed => (
-            "it was begun with the roles exchanged: what this playbook calls green was its blue".to_owned(),
-            format!(
-                "run `bleen resume` with the playbook whose blue is {} and whose green is {}",
-                pair.green.target.address, pair.blue.target.address
-            ),
-        ),
+        Whose::Ours | Whose::Reversed => return Ok(()),
         Whose::OtherName => (
             format!("it was begun on these two servers as the pair `{}`", row.pair),
             format!(

@@ -90,7 +90,7 @@ async fn locked(
                 "changed": false,
                 "why": format!(
                     "the pair was switched by run {by}: green serves and blue is sealed, so there is nothing to roll \
-                     back; going back would be a switch in the other direction"
+                     back; `bleen failback` goes back"
                 ),
             }),
         });

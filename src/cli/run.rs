@@ -8,7 +8,7 @@ use super::error::{CliError, NOTHING_CHANGED};
 use super::exit::{Ending, ErrorKind};
 use super::printer::Printer;
 use super::signals::{At, Signals};
-use super::switch::{Done, switch_pair, way_back};
+use super::switch::{Done, accepted_loss, switch_pair};
 use super::{pair, playbook_file, prepare, reporting, resume};
 use crate::engine::event::Events;
 use crate::playbook::Playbook;
@@ -29,7 +29,7 @@ pub fn run(
         blue = playbook.pair.blue.address,
         green = playbook.pair.green.address
     );
-    let what = format!("{what}{}", way_back(&playbook));
+    let what = format!("{what}{}", accepted_loss(&playbook));
     if !is_confirmed(&playbook, "run", &what, true, confirm, printer) {
         return Ok(Ending::Refused);
     }

@@ -49,11 +49,11 @@ pub async fn is_writable(session: &mut Session) -> Result<bool, ServerError> {
 /// # Errors
 /// Any cause.
 pub async fn promoted_by(server: &Server, session: &mut Session) -> Result<Option<String>, ServerError> {
-    let Some((run, promoted)) = own_schema::newest_epoch(session, ANSWER).await? else {
+    let Some(epoch) = own_schema::newest_epoch(session, ANSWER).await? else {
         return Ok(None);
     };
     let who = identity::read(session, server.caps.family(), ANSWER).await?;
-    Ok((promoted == who.label()).then_some(run))
+    Ok((epoch.promoted == who.label()).then_some(epoch.run))
 }
 
 /// Who holds the run lock on a server, in words.

@@ -10,7 +10,7 @@ use super::args::Global;
 use super::confirm::is_confirmed;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
-use super::pair::{self, ANSWER, Pair};
+use super::pair::{self, ANSWER, Pair, SECRET};
 use super::prepare::after_a_switch;
 use super::printer::Printer;
 use super::signals::{At, Signals};
@@ -20,8 +20,9 @@ use crate::adapters::gates::LiveGates;
 use crate::adapters::journal::{FORMAT, RunJournal};
 use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::survey::own_rights;
-use crate::adapters::mysql::switch::{OpenError, Settings};
+use crate::adapters::mysql::switch::{OpenError, Settings, WayBack};
 use crate::adapters::queries::{self, Around, Replaying};
+use crate::adapters::targets;
 use crate::domain::guardrails::first_hold;
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{HoldKind, Spec};
@@ -53,7 +54,7 @@ pub fn run(
         "moves the writers of {} to {}",
         playbook.pair.blue.address, playbook.pair.green.address
     );
-    let what = format!("{what}{}", way_back(&playbook));
+    let what = format!("{what}{}", accepted_loss(&playbook));
     if !is_confirmed(&playbook, "switch", &what, true, confirm, printer) {
         return Ok(Ending::Refused);
     }
@@ -65,28 +66,65 @@ pub fn run(
     })
 }
 
-/// What whoever confirms a switch, or reads its plan, has to know.
-pub const NO_WAY_BACK: &str = "there is no way back after promote: nothing brings what is written to green to blue, so \
-                               going back loses that, or takes a copy of green on blue and a switch in the other \
-                               direction; `switch.accept_no_way_back: true` in the playbook says that you know";
+/// What whoever confirms a switch, or reads its plan, has to know where the playbook accepts it.
+pub const NO_WAY_BACK: &str = "there may be no way back after promote: the playbook says `switch.accept_no_way_back: true`, \
+                               so the switch goes on where blue cannot follow green, and then going back loses what was \
+                               written to green";
 
 /// What a switch says that compares no rows.
 const NO_DATA_PROOF: &str = "rows of blue and green are not compared: `validate: { data: {} }` in the playbook makes a \
                              switch wait until every row is proved equal; `bleen validate` compares without switching";
 
-/// More for a person to confirm, unless the playbook says that it is known.
+/// More for a person to confirm, where the playbook accepts it.
 #[must_use]
-pub fn way_back(playbook: &Playbook) -> String {
+pub fn accepted_loss(playbook: &Playbook) -> String {
     match playbook.switch.accept_no_way_back {
-        true => String::new(),
-        false => format!("; {NO_WAY_BACK}"),
+        true => format!("; {NO_WAY_BACK}"),
+        false => String::new(),
     }
 }
 
-/// Says that there is no way back, unless the playbook says that it is known.
+/// Says that there may be no way back, where the playbook accepts it.
 pub fn warn_of_no_way_back(playbook: &Playbook, events: &Events) {
-    if !playbook.switch.accept_no_way_back {
+    if playbook.switch.accept_no_way_back {
         events.warn(NO_WAY_BACK);
+    }
+}
+
+/// How blue is to follow green from promote on. `None` where it cannot be told to and the playbook accepts that.
+///
+/// # Errors
+/// The replication account's password cannot be fetched, or blue has no address of green.
+pub async fn way_back(playbook: &Playbook, events: &Events) -> Result<Option<WayBack>, CliError> {
+    let is_optional = playbook.switch.accept_no_way_back;
+    let Some(source) = &playbook.replication.way_back else {
+        let seen = "green is only known by its socket, by which blue cannot reach it";
+        if is_optional {
+            events.warn(format!("no way back, which the playbook accepts: {seen}"));
+            return Ok(None);
+        }
+        return Err(CliError::new(
+            ErrorKind::NotReady,
+            "let blue follow green after the switch",
+            seen,
+        )
+        .hint(
+            "`replication: { way_back: { host: …, port: … } }` says under which address blue reaches green",
+        ));
+    };
+    match targets::way_back(playbook, source, SECRET).await {
+        Ok(way_back) => Ok(Some(way_back)),
+        Err(e) if is_optional => {
+            events.warn(format!("no way back, which the playbook accepts: {e}"));
+            Ok(None)
+        }
+        Err(e) => {
+            let whose = format!(
+                "the password of the replication account {}, with which blue is to follow green",
+                playbook.replication.user
+            );
+            Err(CliError::secret(&whose, &e))
+        }
     }
 }
 
@@ -150,6 +188,7 @@ pub async fn switch_pair(
     let (hold, why) = choose_hold(playbook, pair).await?;
     events.note(format!("hold: {}, {why}", hold.as_str()));
     let mut settings = settings(playbook, pair, &run, hold, events);
+    settings.way_back = way_back(playbook, events).await?;
     // The gates write a heartbeat: without a data proof no statement could be compared beside it.
     let before = match playbook.validate.data {
         Some(_) => None,
@@ -177,6 +216,7 @@ pub async fn switch_pair(
     let spec = Spec {
         hold,
         reprove: settings.reproves(),
+        way_back: settings.way_back.is_some(),
     };
     let times = times(playbook, &settings);
     let hooks = compose::hooks(playbook, &settings, events);

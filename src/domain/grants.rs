@@ -17,7 +17,7 @@ pub enum Role {
     Blue,
     /// bleen's account on green.
     Green,
-    /// The account on blue with which green's receiver logs in.
+    /// The account on blue with which green's receiver logs in, and on green the one of blue's on the way back.
     Replication,
 }
 
@@ -49,21 +49,25 @@ pub struct Wishes {
     pub locks_accounts: bool,
     /// How writers are held; `None` for the first way that the rights allow, and then both rights are of use.
     pub hold: Option<HoldKind>,
+    /// Blue is to follow green after the switch, and the writers may be moved back: each side is the other one then.
+    pub way_back: bool,
 }
 
 /// Returns the rights that an account needs on a server of this version, without one too many.
 #[must_use]
 pub fn rights(role: Role, version: &Version, wishes: Wishes) -> Vec<Right> {
-    let mut list = Vec::new();
+    let mut list: Vec<Right> = Vec::new();
     let mut add = |privilege, needed_for| {
-        list.push(Right {
-            privilege,
-            scope: Scope::Everything,
-            needed_for,
-        })
+        if !list.iter().any(|right| right.privilege == privilege) {
+            list.push(Right {
+                privilege,
+                scope: Scope::Everything,
+                needed_for,
+            });
+        }
     };
     if role == Role::Replication {
-        add("REPLICATION SLAVE", "green reads blue's binlog");
+        add("REPLICATION SLAVE", "the other server reads this one's binlog");
         return list;
     }
     looking(version, &mut add);
@@ -71,6 +75,13 @@ pub fn rights(role: Role, version: &Version, wishes: Wishes) -> Vec<Right> {
         Role::Blue => on_blue(version, wishes, &mut add),
         Role::Green => on_green(version, &mut add),
         Role::Replication => {}
+    }
+    if wishes.way_back {
+        match role {
+            Role::Blue => on_green(version, &mut add),
+            Role::Green => on_blue(version, wishes, &mut add),
+            Role::Replication => {}
+        }
     }
     let mut own = |privilege, needed_for| {
         list.push(Right {

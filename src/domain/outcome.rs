@@ -49,6 +49,8 @@ pub enum WhyKind {
     GreenWritten,
     /// Blue's position moved under the seal by transactions with rows.
     BlueMoved,
+    /// Blue cannot follow green, and the playbook does not accept that.
+    NoWayBack,
     /// The comparison at the fence found a difference or did not finish.
     ProofFailed,
     /// Another bleen has taken the run over, or has ended it.

@@ -79,7 +79,21 @@ pub struct ReplicaStatus {
     pub executed_to: Option<FilePosition>,
 }
 
+/// Errors of a receiver that no waiting mends: login and host refused, plugin or TLS trouble, no right to the binlog,
+/// equal server ids or uuids, and a place that the source no longer has.
+const HOPELESS: [u32; 12] = [
+    1045, 1044, 1130, 1227, 1236, 1593, 2026, 2058, 2059, 2061, 13114, 13117,
+];
+
 impl ReplicaStatus {
+    /// Whether it stopped, or cannot connect, for a reason that no waiting mends.
+    #[must_use]
+    pub fn is_hopeless(&self) -> bool {
+        let refused = |e: &ReplicaError| HOPELESS.contains(&e.code);
+        let stopped = self.applier_error.is_some() && !self.applier_running;
+        stopped || self.receiver_error.as_ref().is_some_and(refused)
+    }
+
     /// Whether it receives and applies.
     #[must_use]
     pub fn is_running(&self) -> bool {

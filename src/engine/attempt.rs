@@ -229,7 +229,10 @@ impl Running<'_> {
     /// The journal before the effect. Which records are on disk first, and why no others, stands at the top of this
     /// module.
     fn write_ahead(&mut self, state: &State, command: &Command) -> Result<(), Answer> {
-        let before_the_hold = matches!(command, Command::Quiet | Command::ArmGuard | Command::TakeHold);
+        let before_the_hold = matches!(
+            command,
+            Command::WireBack | Command::Quiet | Command::ArmGuard | Command::TakeHold
+        );
         let durable = before_the_hold || (state.phase == Phase::TakingOver && state.number == 1);
         let record = Record::Command {
             attempt: self.attempt,

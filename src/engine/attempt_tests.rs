@@ -9,6 +9,7 @@ use crate::engine::ports::{JournalError, Pending};
 const SPEC: Spec = Spec {
     hold: HoldKind::Lock,
     reprove: false,
+    way_back: false,
 };
 
 /// What was written and done, in order: `+name` is a record that is on disk before its command is done, `-name` one

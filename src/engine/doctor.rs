@@ -162,6 +162,7 @@ pub fn limits(playbook: &Playbook) -> Limits {
             .window
             .saturating_add(playbook.lag.catch_up)
             .saturating_add(Duration::from_secs(1_800)),
+        way_back: !switch.accept_no_way_back,
         replication_user: playbook.replication.user.clone(),
         ..Limits::default()
     }

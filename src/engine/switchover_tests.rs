@@ -117,6 +117,7 @@ async fn findings_of(gates: &Looks, window: Duration) -> (Ended<()>, Vec<(String
         spec: Spec {
             hold: HoldKind::Lock,
             reprove: false,
+            way_back: false,
         },
         times: Times {
             deadline: long,

@@ -7,6 +7,8 @@ use crate::domain::machine::{Command, Seen};
 pub fn seen(command: &Command, seen: &Seen) -> String {
     match seen {
         Seen::Done => match command {
+            Command::WireBack => "blue follows green: from promote on it has what green writes".to_owned(),
+            Command::UnwireBack => "blue follows green no more".to_owned(),
             Command::Quiet => "event scheduler stopped on blue".to_owned(),
             Command::ArmGuard => "guard armed on blue".to_owned(),
             Command::TakeHold => "writers of blue wait".to_owned(),
@@ -32,8 +34,10 @@ pub fn seen(command: &Command, seen: &Seen) -> String {
             let row = if *epoch { ", epoch row there" } else { "" };
             format!("green accepts writes{row}")
         }
+        Seen::NoWayBack(why) => format!("no way back, which the playbook accepts: {why}"),
         Seen::Left(debt) if debt.is_empty() => match command {
             Command::PutBack => "settings put back".to_owned(),
+            Command::UnwireBack => "blue follows green no more".to_owned(),
             Command::Route => "nothing is left to do".to_owned(),
             Command::Release => "the hold is given up: what waited is refused by blue".to_owned(),
             Command::Confirm => {

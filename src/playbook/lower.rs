@@ -27,7 +27,7 @@ pub(super) fn playbook(file: &syntax::File, problems: &mut Problems) -> Playbook
     version(file.version.as_ref(), problems);
     let blue = endpoint(file.blue.as_ref(), problems);
     let green = endpoint(file.green.as_ref(), problems);
-    let replication = replication(file, &blue, problems);
+    let replication = replication(file, (&blue, &green), problems);
     Playbook {
         name: name(file.name.as_ref(), problems),
         environment: file.environment.as_ref().map(|label| label.value.clone()),
@@ -225,29 +225,37 @@ fn tls(tls: Option<&At<syntax::TlsKeys>>, problems: &mut Problems) -> Option<Tls
     })
 }
 
-fn replication(file: &syntax::File, blue: &Endpoint, problems: &mut Problems) -> Replication {
-    let keys = file.replication.as_ref().map(|at| &at.value);
-    let source = match (keys.and_then(|keys| keys.source.as_ref()), &blue.address) {
-        (Some(source), _) => (
-            source
-                .value
-                .host
-                .as_ref()
-                .map(|host| host_name(host, problems))
-                .unwrap_or_default(),
-            port(source.value.port.as_ref(), problems).unwrap_or(DEFAULT_PORT),
-        ),
-        (None, Address::Tcp(host, port)) => (host.clone(), *port),
-        (None, Address::Socket(_)) => {
-            if let Some(at) = &file.replication {
-                problems.add(
-                    at.span,
-                    "`source` is missing here: green cannot reach blue by its socket; write `source: { host: ... }`",
-                );
-            }
-            (String::new(), DEFAULT_PORT)
+/// Where the other server reaches this one: as the playbook says, or at its own address.
+fn seen_from_the_other(
+    told: Option<&At<syntax::SourceKeys>>,
+    server: &Endpoint,
+    problems: &mut Problems,
+) -> Option<(String, u16)> {
+    match (told, &server.address) {
+        (Some(told), _) => {
+            let host = told.value.host.as_ref().map(|host| host_name(host, problems));
+            let port = port(told.value.port.as_ref(), problems).unwrap_or(DEFAULT_PORT);
+            Some((host.unwrap_or_default(), port))
         }
-    };
+        (None, Address::Tcp(host, port)) => Some((host.clone(), *port)),
+        (None, Address::Socket(_)) => None,
+    }
+}
+
+fn replication(
+    file: &syntax::File,
+    (blue, green): (&Endpoint, &Endpoint),
+    problems: &mut Problems,
+) -> Replication {
+    let keys = file.replication.as_ref().map(|at| &at.value);
+    let source = seen_from_the_other(keys.and_then(|keys| keys.source.as_ref()), blue, problems);
+    if let (None, Some(at)) = (&source, &file.replication) {
+        problems.add(
+            at.span,
+            "`source` is missing here: green cannot reach blue by its socket; write `source: { host: ... }`",
+        );
+    }
+    let way_back = seen_from_the_other(keys.and_then(|keys| keys.way_back.as_ref()), green, problems);
     let start = match keys.and_then(|keys| keys.start.as_ref()).map(|at| &at.value) {
         None | Some(syntax::StartKeys::Auto) => Start::Auto,
         Some(syntax::StartKeys::Binlog(keys)) => {
@@ -280,7 +288,8 @@ fn replication(file: &syntax::File, blue: &Endpoint, problems: &mut Problems) ->
         user: user(keys.and_then(|keys| keys.user.as_ref()), problems),
         password: password(keys.and_then(|keys| keys.password.as_ref()), problems),
         tls: tls(keys.and_then(|keys| keys.tls.as_ref()), problems).unwrap_or_else(|| blue.tls.clone()),
-        source,
+        source: source.unwrap_or_default(),
+        way_back,
         start,
         relax_green: flag(keys.and_then(|keys| keys.relax_green.as_ref())),
     }

@@ -42,6 +42,20 @@ pub struct Playbook {
     pub waivers: Vec<Waiver>,
 }
 
+impl Playbook {
+    /// The same pair with the roles exchanged, for going back: what it calls green serves now and is blue there. `None`
+    /// where blue has no address of green.
+    #[must_use]
+    pub fn exchanged(&self) -> Option<Self> {
+        let mut other = self.clone();
+        std::mem::swap(&mut other.pair.blue, &mut other.pair.green);
+        other.replication.way_back = Some(self.replication.source.clone());
+        other.replication.source = self.replication.way_back.clone()?;
+        other.replication.start = Start::Auto;
+        Some(other)
+    }
+}
+
 /// One blue writer and one green writer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
@@ -127,6 +141,8 @@ pub struct Replication {
     pub tls: Tls,
     /// Host and port under which green reaches blue.
     pub source: (String, u16),
+    /// Host and port under which blue reaches green, for the way back; `None` where green is only known by its socket.
+    pub way_back: Option<(String, u16)>,
     /// Where green begins.
     pub start: Start,
     /// Whether green's durability may be relaxed when it falls behind. It is put back before promote and on every
@@ -202,7 +218,7 @@ pub struct Switch {
     pub end_selects: bool,
     /// What to do with sessions that write through read-only.
     pub privileged_sessions: PrivilegedSessions,
-    /// Whether it is accepted that there is no way back without loss.
+    /// Whether a switch goes on where blue cannot follow green.
     pub accept_no_way_back: bool,
 }
 

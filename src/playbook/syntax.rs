@@ -219,6 +219,9 @@ section! {
             tls: TlsKeys,
             /// Host and port under which green reaches blue, where that is not blue's own `host` and `port`.
             source: SourceKeys,
+            /// Host and port under which blue reaches green, for the way back, where that is not green's own `host` and
+            /// `port`. The account is the same one; it has to be on green, too.
+            way_back: SourceKeys,
             /// Where green begins. Default auto.
             start: StartKeys,
             /// Green's durability may be relaxed when it falls behind (it is put back before promote and on every other
@@ -229,7 +232,7 @@ section! {
 }
 
 section! {
-    /// An address of blue as green sees it.
+    /// An address of one server as the other sees it.
     SourceKeys {
         required {
             /// Host name or IP address.
@@ -295,8 +298,8 @@ section! {
             end_selects: bool,
             /// What to do with sessions of accounts that write through read-only on blue. Default refuse.
             privileged_sessions: PrivilegedSessions,
-            /// It is accepted that writes made after the switch cannot be brought back to blue, and not warned of. Default
-            /// false.
+            /// A switch goes on although blue cannot follow green, so that what is written after it is lost on the way back.
+            /// Default false.
             accept_no_way_back: bool,
         }
     }

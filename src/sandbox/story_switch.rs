@@ -104,6 +104,7 @@ impl Stage<'_> {
         let spec = Spec {
             hold: settings.hold,
             reprove: settings.reproves(),
+            way_back: settings.way_back.is_some(),
         };
         let times = times(playbook, &settings);
         let hooks = hooks(playbook, &settings, self.events);

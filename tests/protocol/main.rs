@@ -18,6 +18,7 @@ use world::{Budget, Plant, World};
 const LOCK: Spec = Spec {
     hold: HoldKind::Lock,
     reprove: false,
+    way_back: false,
 };
 
 fn explored(start: World, plant: Plant) -> Explored {
@@ -140,6 +141,23 @@ fn the_proof_at_the_fence_may_fail() {
     );
 }
 
+/// Blue follows green from before the hold: on every way out where blue serves that is undone, and nowhere else.
+#[test]
+fn the_way_back_is_wired_and_undone() {
+    let spec = Spec {
+        way_back: true,
+        ..LOCK
+    };
+    let left = Budget {
+        lost: 1,
+        crashes: 1,
+        blue_restarts: 1,
+        cancels: 1,
+        ..CALM
+    };
+    holds("way back", spec, left, false, 20_000);
+}
+
 #[test]
 fn the_other_ways_to_hold() {
     let left = Budget {
@@ -215,6 +233,8 @@ fn planted_mistakes_are_found() {
         (Plant::BlindConfirm, "I5", false),
         (Plant::OpenIsPromoted, "I2", false),
         (Plant::ForgotIsShut, "I5", false),
+        (Plant::ForgetBack, "I7", false),
+        (Plant::BackIsLost, "I5", false),
     ];
     for (plant, rule, xa) in cases {
         let left = match plant {
@@ -225,6 +245,10 @@ fn planted_mistakes_are_found() {
             Plant::OpenIsPromoted => stray,
             _ => faults,
         };
-        explored(World::start(LOCK, left, xa), plant).breaks(&format!("{plant:?}"), &[rule]);
+        let spec = Spec {
+            way_back: matches!(plant, Plant::ForgetBack | Plant::BackIsLost),
+            ..LOCK
+        };
+        explored(World::start(spec, left, xa), plant).breaks(&format!("{plant:?}"), &[rule]);
     }
 }

@@ -47,6 +47,10 @@ pub enum Plant {
     OpenIsPromoted,
     /// A green that is read-only after a restart is taken for one that was never open.
     ForgotIsShut,
+    /// The undo of the way back is forgotten.
+    ForgetBack,
+    /// The way back is taken away although green serves.
+    BackIsLost,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +85,10 @@ pub struct World {
     /// The guard was told to end and runs on.
     pub stray_guard: bool,
     pub quiet: bool,
+    /// Blue follows green.
+    pub back: bool,
+    /// It could not be told to, and the playbook accepts that.
+    pub back_given_up: bool,
     pub pending_hold: bool,
     /// The position that the statement of the hold answered: the fence, where the global lock is the hold.
     pub at_hold: Option<Position>,
@@ -140,6 +148,8 @@ impl World {
             guard: false,
             stray_guard: false,
             quiet: false,
+            back: false,
+            back_given_up: false,
             pending_hold: false,
             at_hold: None,
             pending_seal: false,
@@ -220,6 +230,7 @@ impl World {
         }
         if self.alive {
             let made = [
+                (self.back, self.machine.back),
                 (self.quiet, self.machine.quiet),
                 (self.guard, self.machine.guard),
                 (self.lock, self.machine.hold),
@@ -247,7 +258,7 @@ impl World {
                     Some("I5: green was promoted and the outcome says it was not")
                 } else if !self.blue_accepts() {
                     Some("I7: the outcome says blue serves and it does not")
-                } else if left.is_empty() && (self.quiet || self.guard) {
+                } else if left.is_empty() && (self.quiet || self.guard || self.back) {
                     Some("I7: the outcome names nothing left to do, and something is")
                 } else if self.pending_seal || self.pending_hold || self.pending_promote {
                     Some("I6: a statement of the run may still run after its outcome")
@@ -262,6 +273,8 @@ impl World {
                     Some("I5: switched without debt and green is read-only")
                 } else if debt.is_empty() && !self.epoch {
                     Some("I5: switched without debt and without an epoch row")
+                } else if self.promoted && self.machine.spec.way_back && !self.back && !self.back_given_up {
+                    Some("I5: green serves and the way back is gone")
                 } else {
                     None
                 }
@@ -285,6 +298,12 @@ impl World {
             self.pending_hold = self.holder;
         }
         self.machine.number = 1;
+        if plant == Plant::ForgetBack && self.machine.phase == Phase::Quieting {
+            self.machine.back = Made::No;
+        }
+        if plant == Plant::BackIsLost && self.machine.phase == Phase::Routing {
+            self.back = false;
+        }
         if plant == Plant::ForgetHold && self.machine.phase == Phase::Fencing {
             self.machine.hold = Made::No;
         }
@@ -660,6 +679,23 @@ impl World {
             position: w.position(),
         };
         match command {
+            Command::WireBack => {
+                let mut none = world.clone();
+                none.back_given_up = true;
+                world.back = true;
+                vec![
+                    ("blue follows green", world, seen(Seen::Done)),
+                    (
+                        "no way back, which is accepted",
+                        none,
+                        seen(Seen::NoWayBack(String::new())),
+                    ),
+                ]
+            }
+            Command::UnwireBack => {
+                world.back = false;
+                vec![("blue follows green no more", world, seen(Seen::Left(Vec::new())))]
+            }
             Command::Quiet => {
                 world.quiet = true;
                 vec![("quiet", world, seen(Seen::Done))]

@@ -84,7 +84,7 @@ impl Operator {
         };
         let text = format!(
             "version: 1\nname: shop\nblue:\n{}green:\n{}replication:\n  user: {}\n  password: {{ file: {} }}\n  \
-             source: {{ host: 127.0.0.1, port: {} }}\n\
+             source: {{ host: 127.0.0.1, port: {} }}\n  way_back: {{ host: 127.0.0.1, port: {} }}\n\
              switch:\n  deadline: {}ms\n  window: 60s\n  attempts: {}\n  retry_after: 200ms\n  guard_margin: {}s\n  hold_wait: 300ms\n  \
              idle_grace: 200ms\n  longest_statement: 1m\n  longest_transaction: 1h\n{}\
              lag:\n  limit: 1900ms\n  observe: 1s\n  heartbeat: 50ms\n{}{}",
@@ -93,6 +93,7 @@ impl Operator {
             pair.accounts.repl.user,
             repl.display(),
             pair.blue.port(),
+            pair.green.port(),
             plan.deadline.as_millis(),
             plan.attempts,
             Plan::GUARD_MARGIN.as_secs(),
@@ -200,6 +201,16 @@ impl Operator {
             undo(acted).await;
         }
         panic!("the hold was never granted: {last}");
+    }
+
+    /// `bleen failback`, with `fault` as fault points.
+    pub fn failback(&self, fault: &str) -> Running {
+        let playbook = self.playbook.to_str().unwrap();
+        self.start(
+            &["failback", playbook, "--confirm", "shop", "--output", "json"],
+            &[("BLEEN_FAULT", fault)],
+            None,
+        )
     }
 
     /// `bleen resume`.

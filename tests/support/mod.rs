@@ -199,6 +199,7 @@ pub async fn settings(pair: &SandboxPair, hold: HoldKind) -> Settings {
         proves_rows: false,
         proof: None,
         durable_again: Vec::new(),
+        way_back: None,
         after: None,
     }
 }
@@ -267,6 +268,7 @@ where
     let spec = Spec {
         hold: settings.hold,
         reprove: settings.reproves(),
+        way_back: settings.way_back.is_some(),
     };
     let inner = SwitchServers::open(settings).await.unwrap();
     let servers = Before { inner, name, action };

@@ -16,7 +16,8 @@ use super::check::{SOON, Scene};
 use super::cli::{Ended, Operator, Plan};
 
 /// The machine's words for its commands, in the order of a switch without trouble.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
+    "wire-back",
     "quiet",
     "arm",
     "hold",

@@ -180,20 +180,32 @@ pub async fn is_there(session: &mut Session, budget: Duration) -> Result<bool, S
     Ok(count > 0)
 }
 
-/// The newest epoch that a server knows: the run, and the label of the server that it promoted. `None` if there is
-/// none, or bleen's schema is not there.
+/// A promotion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch {
+    /// Its number: each promotion's is one more than the last one's.
+    pub number: u64,
+    /// The run.
+    pub run: String,
+    /// The label of the server that it promoted.
+    pub promoted: String,
+}
+
+/// The newest epoch that a server knows. `None` if there is none, or bleen's schema is not there.
 ///
 /// # Errors
 /// Any [`super::error::Cause`] except that the schema or table is missing.
-pub async fn newest_epoch(
-    session: &mut Session,
-    budget: Duration,
-) -> Result<Option<(String, String)>, ServerError> {
-    let sql = "SELECT run_id, promoted FROM bleen.epochs ORDER BY epoch DESC LIMIT 1";
-    match session.rows("read the newest epoch", sql, budget).await {
-        Err(e) if is_missing(&e) => Ok(None),
-        other => Ok(other?.into_iter().next()),
-    }
+pub async fn newest_epoch(session: &mut Session, budget: Duration) -> Result<Option<Epoch>, ServerError> {
+    let sql = "SELECT epoch, run_id, promoted FROM bleen.epochs ORDER BY epoch DESC LIMIT 1";
+    let rows: Vec<(u64, String, String)> = match session.rows("read the newest epoch", sql, budget).await {
+        Err(e) if is_missing(&e) => return Ok(None),
+        other => other?,
+    };
+    Ok(rows.into_iter().next().map(|(number, run, promoted)| Epoch {
+        number,
+        run,
+        promoted,
+    }))
 }
 
 /// One run as the servers know it.
@@ -330,9 +342,15 @@ pub fn hand_over_statement(row: &UndoRow, green: &str) -> String {
     )
 }
 
-/// The statement that concludes what is recorded: green serves, so nothing of it is to be put back any more. Run on
-/// green; blue is sealed by then, and its record stands still.
-pub const CONCLUDE: &str = "UPDATE bleen.undo SET state = 'concluded' WHERE state = 'open'";
+/// The statement that concludes what is recorded for this green: it serves, so nothing of it is to be put back any more.
+/// Run on green, from where blue has it, too, if it follows; what is recorded for other greens of that blue stays.
+#[must_use]
+pub fn conclude_statement(green: &str) -> String {
+    format!(
+        "UPDATE bleen.undo SET state = 'concluded' WHERE state = 'open' AND green = {}",
+        quote::text(green)
+    )
+}
 
 /// What still must be put back, last change first: of the pair with one green, or of all pairs of this blue. `None` if
 /// bleen's schema is not there.

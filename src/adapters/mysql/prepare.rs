@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::error::ServerError;
 use super::lag::{LagMeter, Setup};
 use super::own_schema::{self, UndoRow};
-use super::replication::follow::{self, ChannelTls, Source};
+use super::replication::follow::{self, Source};
 use super::replication::{consistency, status};
 use super::session::{Purpose, Session, Target, Tls};
 use super::{capabilities, identity, relax, sql};
@@ -26,12 +26,6 @@ const READ: Duration = Duration::from_secs(10);
 
 /// How long the heartbeat may take to fall silent.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// Errors of a receiver that no waiting mends: login and host refused, plugin or TLS trouble, no right to the binlog,
-/// equal server ids or uuids, and a place that blue no longer has.
-const HOPELESS: [u32; 12] = [
-    1045, 1044, 1130, 1227, 1236, 1593, 2026, 2058, 2059, 2061, 13114, 13117,
-];
 
 /// What is to be prepared.
 #[derive(Debug, Clone)]
@@ -317,12 +311,7 @@ impl Preparation {
             if channel.is_running() {
                 return Ok(());
             }
-            let hopeless = channel
-                .receiver_error
-                .as_ref()
-                .is_some_and(|e| HOPELESS.contains(&e.code));
-            let stopped = channel.applier_error.is_some() && !channel.applier_running;
-            if hopeless || stopped {
+            if channel.is_hopeless() {
                 return Err(Failure(channel.trouble().unwrap_or_default()));
             }
             if tokio::time::Instant::now() >= until {
@@ -529,22 +518,12 @@ fn said(error: ServerError) -> Failure {
 
 /// The channel's source, with "TLS where blue offers it" decided.
 async fn source(request: &Request, blue: &mut Session, caps: &Capabilities) -> Result<Source, ServerError> {
-    let tls = match &request.source_tls {
-        Tls::Disabled => ChannelTls::Off,
-        Tls::Required => ChannelTls::On,
-        Tls::VerifyCa(ca) => ChannelTls::VerifyCa(ca.clone()),
-        Tls::VerifyIdentity(ca) => ChannelTls::VerifyIdentity(ca.clone()),
-        Tls::Preferred => match follow::offers_tls(blue, caps, READ).await? {
-            true => ChannelTls::On,
-            false => ChannelTls::Off,
-        },
-    };
     Ok(Source {
         host: request.source_host.clone(),
         port: request.source_port,
         user: request.source_user.clone(),
         password: request.source_password.clone(),
-        tls,
+        tls: follow::channel_tls(&request.source_tls, blue, caps, READ).await?,
     })
 }
 

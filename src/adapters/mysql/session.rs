@@ -177,6 +177,13 @@ impl Session {
         self.id
     }
 
+    /// Names its side anew: the roles of the pair were exchanged.
+    #[must_use]
+    pub const fn on_side(mut self, side: Side) -> Self {
+        self.side = side;
+        self
+    }
+
     /// Which side it is on.
     #[must_use]
     pub fn side(&self) -> Side {

@@ -73,6 +73,8 @@ pub struct Limits {
     pub clock_apart: Duration,
     /// Bytes that have to be free on each side's disks.
     pub free_bytes: u64,
+    /// Whether blue is to follow green after the switch.
+    pub way_back: bool,
     /// The account by which green follows blue: it is needed on blue only.
     pub replication_user: String,
 }
@@ -85,6 +87,7 @@ impl Default for Limits {
             longest_transaction: Duration::from_secs(10),
             largest_transaction: 100_000,
             longest_statement: Duration::from_millis(10),
+            way_back: false,
             end_selects: false,
             end_privileged_sessions: false,
             hold: None,

@@ -140,6 +140,7 @@ table! {
     REPLICATION_HEALTH, PH, [Identity, Variables, Channels], checks::replication::health;
     RESTART_WRITABLE, DPHA, [Identity, Variables, StartUp], checks::restart::restart_writable;
     RETENTION, DPH, [Variables], checks::binlog::retention;
+    REVERSE_PATH, DPH, [Identity, Variables, Channels], checks::way_back::reverse_path;
     ROW_FORMAT_NO_KEY, DP, [Schema], checks::tables::no_key;
     RUN_LOCK, PHA, [], checks::plan::run_lock;
     SCHEMA_DIFF, DPH, [Identity, Schema], checks::schema::schema_diff;

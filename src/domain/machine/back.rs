@@ -32,6 +32,9 @@ pub(super) fn out(state: &mut State) -> Option<Command> {
     if state.quiet != Made::No {
         return state.send(Phase::PuttingBack, Command::PutBack);
     }
+    if state.back != Made::No {
+        return state.send(Phase::UnwiringBack, Command::UnwireBack);
+    }
     finish(state)
 }
 
@@ -102,6 +105,11 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
             state.debt.extend(left.iter().cloned());
         }
         (Phase::PuttingBack, Seen::Done) => state.quiet = Made::No,
+        (Phase::UnwiringBack, Seen::Done) => state.back = Made::No,
+        (Phase::UnwiringBack, Seen::Left(left)) => {
+            state.back = Made::No;
+            state.debt.extend(left.iter().cloned());
+        }
         (_, other) => {
             state.trouble = Some(format!("an answer of another kind: {other:?}"));
             return again(state);
@@ -258,6 +266,11 @@ fn stop_undoing(state: &mut State, kind: WhyKind) -> Option<Command> {
             "settings changed before the hold are not put back, run `bleen resume`: {trouble}"
         ));
     }
+    if state.back != Made::No {
+        state.owe(format!(
+            "blue may still follow green, run `bleen resume`: {trouble}"
+        ));
+    }
     finish(state)
 }
 
@@ -300,6 +313,7 @@ mod tests {
         let spec = Spec {
             hold: HoldKind::Lock,
             reprove: false,
+            way_back: false,
         };
         let why = Why {
             step: Step::Ready,

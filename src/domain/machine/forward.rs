@@ -6,6 +6,20 @@ use crate::domain::outcome::Outcome;
 /// How often blue may move under the seal by transactions without rows before the attempt is given up.
 const MOVES: u8 = 3;
 
+/// The first command: the way back is wired before anything waits, and only where one is wanted.
+pub(super) fn begin(state: &mut State) -> Option<Command> {
+    if !state.spec.way_back {
+        return quiet(state);
+    }
+    state.back = Made::Maybe;
+    state.send(Phase::WiringBack, Command::WireBack)
+}
+
+fn quiet(state: &mut State) -> Option<Command> {
+    state.quiet = Made::Maybe;
+    state.send(Phase::Quieting, Command::Quiet)
+}
+
 /// Takes the answer of a command of the way forward.
 pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
     // What is left to do is another bleen's now: going on could only get in its way.
@@ -19,6 +33,7 @@ pub(super) fn answered(state: &mut State, answer: &Answer) -> Option<Command> {
         return state.end(Outcome::Switched { debt });
     }
     match state.phase {
+        Phase::WiringBack => wired_back(state, answer),
         Phase::Quieting => quieted(state, answer),
         Phase::Arming => armed(state, answer),
         Phase::Holding => held(state, answer),
@@ -113,6 +128,19 @@ fn failed(state: &mut State, answer: &Answer) -> Option<Command> {
         }
     }
     back::out(state)
+}
+
+fn wired_back(state: &mut State, answer: &Answer) -> Option<Command> {
+    state.back = match answer {
+        Answer::Seen(Seen::Done) => Made::Yes,
+        Answer::Seen(Seen::NoWayBack(_)) => Made::No,
+        // Refused half-way, it may follow already: it stays *maybe*.
+        other => return failed(state, other),
+    };
+    if !may_go_on(state) {
+        return back::out(state);
+    }
+    quiet(state)
 }
 
 fn quieted(state: &mut State, answer: &Answer) -> Option<Command> {

@@ -54,6 +54,9 @@ pub struct Spec {
     pub hold: HoldKind,
     /// Whether anything is compared at the fence.
     pub reprove: bool,
+    /// Whether blue is to follow green from promote on.
+    #[serde(default)]
+    pub way_back: bool,
 }
 
 /// How much is known of a change on a server.
@@ -90,6 +93,8 @@ pub enum Promotion {
 pub enum Phase {
     /// Before the first event.
     Idle,
+    /// [`Command::WireBack`] under way.
+    WiringBack,
     /// [`Command::Quiet`] under way.
     Quieting,
     /// [`Command::ArmGuard`] under way.
@@ -128,6 +133,8 @@ pub enum Phase {
     EndingGuard,
     /// [`Command::PutBack`] under way.
     PuttingBack,
+    /// [`Command::UnwireBack`] under way.
+    UnwiringBack,
     /// [`Command::Reseal`] under way.
     Resealing,
     /// [`Command::Reopen`] under way.
@@ -150,6 +157,7 @@ impl Phase {
     pub const fn step(self) -> Step {
         match self {
             Self::Idle => Step::Ready,
+            Self::WiringBack => Step::WireBack,
             Self::Quieting => Step::Quiet,
             Self::Arming => Step::Arm,
             Self::Holding => Step::Hold,
@@ -166,7 +174,8 @@ impl Phase {
             | Self::Unsealing
             | Self::GivingUp
             | Self::EndingGuard
-            | Self::PuttingBack => Step::Undo,
+            | Self::PuttingBack
+            | Self::UnwiringBack => Step::Undo,
             Self::Routing => Step::Route,
             Self::Releasing => Step::Release,
             Self::Confirming | Self::Over => Step::Confirm,
@@ -183,6 +192,9 @@ pub struct State {
     pub phase: Phase,
     /// Number of the command under way, or of the last one. Answers to earlier ones are ignored.
     pub number: u32,
+    /// The reverse channel of step 6a: blue follows green.
+    #[serde(default)]
+    pub back: Made,
     /// The settings of step 6b.
     pub quiet: Made,
     /// The guard.
@@ -231,6 +243,9 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
+    /// Blue: follow green, from where green stands; seen connected. Before promote there is nothing to apply: green is
+    /// read-only, and what it has of blue's own is passed over.
+    WireBack,
     /// Blue: stop the event scheduler and whatever else step 6b names. Idempotent.
     Quiet,
     /// Blue: end sessions of earlier runs and see them gone, call the guard on a session of its own, see it sleep.
@@ -278,6 +293,8 @@ pub enum Command {
     EndGuard,
     /// Both: settings of step 6b and relaxed settings put back as recorded.
     PutBack,
+    /// Blue: follow green no more, and what was changed for it put back as recorded.
+    UnwireBack,
     /// Blue: the guard's session ended and seen gone, then read-only. Only when green serves.
     Reseal,
     /// Green: writable again, although a restart shut it. Only when it is certain that this run promoted it, and blue is
@@ -299,6 +316,7 @@ impl Command {
     #[must_use]
     pub const fn undo(&self) -> Option<Self> {
         match self {
+            Self::WireBack => Some(Self::UnwireBack),
             Self::Quiet => Some(Self::PutBack),
             Self::ArmGuard => Some(Self::EndGuard),
             Self::TakeHold => Some(Self::GiveUpHold),
@@ -311,6 +329,7 @@ impl Command {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::WireBack => "wire-back",
             Self::Quiet => "quiet",
             Self::ArmGuard => "arm",
             Self::TakeHold => "hold",
@@ -330,6 +349,7 @@ impl Command {
             Self::GiveUpHold => "give-up-hold",
             Self::EndGuard => "end-guard",
             Self::PutBack => "put-back",
+            Self::UnwireBack => "unwire-back",
             Self::Reseal => "reseal",
             Self::Reopen => "reopen",
             Self::WriteEpoch => "write-epoch",
@@ -392,6 +412,9 @@ pub enum Seen {
     },
     /// Answer of the commands after promote: what of it is left to do.
     Left(Vec<Debt>),
+    /// Answer of [`Command::WireBack`] where it is accepted that there is no way back: why there is none. Nothing of it
+    /// is in force.
+    NoWayBack(String),
 }
 
 /// The end of a command.
@@ -434,6 +457,7 @@ impl State {
             spec,
             phase: Phase::Idle,
             number: 0,
+            back: Made::No,
             quiet: Made::No,
             guard: Made::No,
             hold: Made::No,
@@ -463,6 +487,7 @@ impl State {
     #[must_use]
     pub fn resuming(spec: Spec, fence: Option<Position>, why: Why) -> Self {
         Self {
+            back: if spec.way_back { Made::Maybe } else { Made::No },
             quiet: Made::Maybe,
             guard: Made::Maybe,
             hold: Made::Maybe,
@@ -547,10 +572,7 @@ pub fn next(state: &State, event: &Event) -> (State, Option<Command>) {
         Event::Begin if state.phase == Phase::Idle && state.resumed => {
             after.send(Phase::TakingOver, Command::EndEarlierSessions)
         }
-        Event::Begin if state.phase == Phase::Idle => {
-            after.quiet = Made::Maybe;
-            after.send(Phase::Quieting, Command::Quiet)
-        }
+        Event::Begin if state.phase == Phase::Idle => forward::begin(&mut after),
         Event::Begin => None,
         Event::Answered(number, _) if *number != state.number => None,
         Event::Answered(_, answer) if state.is_backing_out() => back::answered(&mut after, answer),

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::status;
 use crate::adapters::mysql::capabilities::variables;
 use crate::adapters::mysql::error::{Cause, ServerError};
-use crate::adapters::mysql::session::Session;
+use crate::adapters::mysql::session::{Session, Tls};
 use crate::adapters::mysql::settings::{self, Settings};
 use crate::adapters::mysql::{quote, sql};
 use crate::domain::capabilities::{Capabilities, Words};
@@ -26,7 +26,7 @@ use crate::domain::replication::ReplicaStatus;
 use crate::domain::server::Family;
 use crate::engine::change::{Change, PASSWORD_MASK};
 
-/// How green's connection to blue is protected. Paths are paths on green's machine.
+/// How a replica's connection to its source is protected. Paths are paths on the replica's machine.
 ///
 /// Tried on 9.7.4, 10.11.18 and 11.8.9 with a right and a wrong authority and name: a named authority is checked in
 /// both modes; the name only in the last one, and there MariaDB 11.8 lets a wrong name pass once the password has
@@ -43,12 +43,12 @@ pub enum ChannelTls {
     VerifyIdentity(PathBuf),
 }
 
-/// Where and as whom green finds blue.
+/// Where and as whom a replica finds its source: green finds blue, and, on the way back, blue green.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Host name or address of blue, as green must call it.
+    /// Host name or address of the source, as the replica must call it.
     pub host: String,
-    /// Blue's port.
+    /// The source's port.
     pub port: u16,
     /// The replication account.
     pub user: String,
@@ -117,16 +117,34 @@ pub async fn before(
     Ok(Before { channels, settings })
 }
 
-/// Resolves "TLS where blue offers it" for the channel: asks blue whether it does.
+/// What a wish for TLS means for the channel to this source: "where it offers it" is asked there.
 ///
 /// # Errors
 /// Any [`Cause`].
-pub async fn offers_tls(
-    blue: &mut Session,
+pub async fn channel_tls(
+    wish: &Tls,
+    source: &mut Session,
+    caps: &Capabilities,
+    budget: Duration,
+) -> Result<ChannelTls, ServerError> {
+    Ok(match wish {
+        Tls::Disabled => ChannelTls::Off,
+        Tls::Required => ChannelTls::On,
+        Tls::VerifyCa(ca) => ChannelTls::VerifyCa(ca.clone()),
+        Tls::VerifyIdentity(ca) => ChannelTls::VerifyIdentity(ca.clone()),
+        Tls::Preferred => match offers_tls(source, caps, budget).await? {
+            true => ChannelTls::On,
+            false => ChannelTls::Off,
+        },
+    })
+}
+
+async fn offers_tls(
+    source: &mut Session,
     caps: &Capabilities,
     budget: Duration,
 ) -> Result<bool, ServerError> {
-    let seen = variables(blue, &["have_ssl"], budget).await?;
+    let seen = variables(source, &["have_ssl"], budget).await?;
     if let Some(answer) = seen.get("have_ssl") {
         return Ok(answer.eq_ignore_ascii_case("YES"));
     }
@@ -135,7 +153,7 @@ pub async fn offers_tls(
     }
     let sql = "SELECT COUNT(*) FROM performance_schema.tls_channel_status WHERE CHANNEL = 'mysql_main' AND PROPERTY = \
                'Enabled' AND VALUE = 'Yes'";
-    let enabled: u64 = blue.one("find out whether TLS is offered", sql, budget).await?;
+    let enabled: u64 = source.one("find out whether TLS is offered", sql, budget).await?;
     Ok(enabled > 0)
 }
 
@@ -151,7 +169,7 @@ pub fn plan(
     start: &Start,
 ) -> Result<FollowPlan, NotPlanned> {
     let (blue, blue_identity) = blue;
-    let adopted = adopt(before, blue_identity, source)?;
+    let adopted = follows(&before.channels, blue_identity, source).map_err(NotPlanned::FollowsAnother)?;
     if blue.family() == Family::MySql && green.family() == Family::MySql {
         if blue.gtid && !green.gtid {
             return Err(NotPlanned::GtidOffOnGreen(green.version.to_string()));
@@ -218,34 +236,35 @@ pub fn plan(
     Ok(plan)
 }
 
-/// Whether green follows blue already; an error if it follows somebody else.
-fn adopt(before: &Before, blue: &Identity, source: &Source) -> Result<bool, NotPlanned> {
-    let [channel] = before.channels.as_slice() else {
-        let names: Vec<String> = before
-            .channels
+/// Whether a server with these channels follows `who` already, and nobody else.
+///
+/// # Errors
+/// Whom it follows instead, in words.
+pub fn follows(channels: &[ReplicaStatus], who: &Identity, source: &Source) -> Result<bool, String> {
+    let [channel] = channels else {
+        let names: Vec<String> = channels
             .iter()
             .map(|c| format!("{}:{}", c.source_host, c.source_port))
             .collect();
         return if names.is_empty() {
             Ok(false)
         } else {
-            Err(NotPlanned::FollowsAnother(names.join(" and ")))
+            Err(names.join(" and "))
         };
     };
-    let by_uuid = match (&channel.source_uuid, &blue.server_uuid) {
+    let by_uuid = match (&channel.source_uuid, &who.server_uuid) {
         (Some(a), Some(b)) => Some(a.eq_ignore_ascii_case(b)),
         _ => None,
     };
     // Without a uuid: the server id it met there, and the address.
-    let is_blue = by_uuid.unwrap_or_else(|| {
+    let is_it = by_uuid.unwrap_or_else(|| {
         let same_address = channel.source_host == source.host && channel.source_port == source.port;
-        same_address && channel.source_server_id.is_none_or(|id| id == blue.server_id)
+        same_address && channel.source_server_id.is_none_or(|id| id == who.server_id)
     });
-    if is_blue && channel.channel.is_empty() {
+    if is_it && channel.channel.is_empty() {
         Ok(true)
     } else {
-        let at = format!("{}:{}", channel.source_host, channel.source_port);
-        Err(NotPlanned::FollowsAnother(at))
+        Err(format!("{}:{}", channel.source_host, channel.source_port))
     }
 }
 
@@ -279,12 +298,19 @@ fn close_green(green: &Capabilities, before: &Before) -> Change {
     }
 }
 
-fn change_source(blue: &Capabilities, green: &Capabilities, source: &Source, start: &Start) -> String {
-    let (statement, word) = match green.change_source {
+/// The statement that tells a replica to follow a source from `start`, with a mask in the password's place.
+#[must_use]
+pub fn change_source(
+    of_source: &Capabilities,
+    of_replica: &Capabilities,
+    source: &Source,
+    start: &Start,
+) -> String {
+    let (statement, word) = match of_replica.change_source {
         Words::New => ("CHANGE REPLICATION SOURCE TO", "SOURCE"),
         Words::Old => ("CHANGE MASTER TO", "MASTER"),
     };
-    let mariadb = green.family() == Family::MariaDb;
+    let mariadb = of_replica.family() == Family::MariaDb;
     let mut options = vec![
         format!("{word}_HOST = {}", quote::text(&source.host)),
         format!("{word}_PORT = {}", source.port),
@@ -296,12 +322,12 @@ fn change_source(blue: &Capabilities, green: &Capabilities, source: &Source, sta
         (Start::At(place), _) => {
             if mariadb {
                 options.push("MASTER_USE_GTID = no".to_owned());
-            } else if green.gtid || green.gtid_wait.is_some() {
+            } else if of_replica.gtid || of_replica.gtid_wait.is_some() {
                 options.push(format!("{word}_AUTO_POSITION = 0"));
             }
             options.push(format!("{word}_LOG_FILE = {}", quote::text(&place.file)));
             options.push(format!("{word}_LOG_POS = {}", place.offset));
-            if !mariadb && green.gtid && !blue.gtid {
+            if !mariadb && of_replica.gtid && !of_source.gtid {
                 options.push("ASSIGN_GTIDS_TO_ANONYMOUS_TRANSACTIONS = LOCAL".to_owned());
             }
         }
@@ -319,7 +345,7 @@ fn change_source(blue: &Capabilities, green: &Capabilities, source: &Source, sta
             quote::text(&ca.display().to_string())
         )),
     }
-    if green.get_source_public_key {
+    if of_replica.get_source_public_key {
         options.push(format!("GET_{word}_PUBLIC_KEY = 1"));
     }
     // The defaults wait a minute between tries, and MySQL 9 gives up after ten.

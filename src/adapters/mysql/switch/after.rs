@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::sessions::end_on_blue;
-use super::{Inner, hold, looks, promote, quiet};
+use super::{Inner, hold, looks, promote, quiet, way_back};
 use crate::adapters::exec;
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::{own_schema, quote, sql};
@@ -173,11 +173,13 @@ pub(super) async fn confirm(inner: &Inner, terms: Terms) -> Result<Answer, Serve
         }
     }
     blue_refuses(inner, budget, &mut debt).await;
+    debt.extend(way_back::arrives(inner, budget).await);
     debt.extend(super::aftermath::ask(inner).await);
     end_idle(inner, terms, &mut debt).await;
     if debt.is_empty() {
         let doing = "conclude what was recorded to be put back";
-        owe(inner, Side::Green, doing, own_schema::CONCLUDE, budget, &mut debt).await;
+        let statement = own_schema::conclude_statement(&inner.facts().green_label);
+        owe(inner, Side::Green, doing, &statement, budget, &mut debt).await;
     }
     Ok(Answer::Seen(Seen::Left(debt)))
 }

@@ -62,11 +62,13 @@ async fn examine(inner: &Inner, how: &AskAfter) -> Result<Vec<Finding>, ServerEr
         (on_green, green.caps.clone()),
         budget,
     );
+    let recorded = inner.facts().clone();
     let plan = PlanFacts {
         expected: blue.label.clone().zip(green.label.clone()),
         // The asking run holds it.
         run_lock: Known::Known(None),
-        scheduler_ran: Some(inner.facts().event_scheduler == "ON"),
+        scheduler_ran: Some(recorded.event_scheduler == "ON"),
+        events_on_blue: recorded.event_names,
         ..PlanFacts::default()
     };
     let mut doctor = Doctor::new(look, how.limits.clone(), how.waivers.clone());

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Facts, Server, after, promote, quiet, seal};
+use super::{Facts, Server, after, promote, quiet, seal, way_back};
 use crate::adapters::mysql::own_schema::{self, FIND_GUARD};
 use crate::adapters::mysql::{quote, sql};
 use crate::domain::capabilities::PositionKind;
@@ -277,6 +277,14 @@ impl Hands<'_> {
             if facts.event_scheduler == "ON" {
                 statements.push(on(Side::Blue, quiet::START_SCHEDULER, "it ran before"));
             }
+            if facts
+                .way_back
+                .as_ref()
+                .is_some_and(|wired| !wired.followed_before)
+            {
+                let taken = way_back::statements(caps);
+                statements.extend(taken.map(|sql| on(Side::Blue, sql, "blue follows green no more")));
+            }
         }
         statements.push(on(
             Side::Blue,
@@ -387,6 +395,7 @@ mod tests {
             hold: HoldKind::Lock,
             blue_persisted: super::super::facts::Persisted::default(),
             event_scheduler: "ON".into(),
+            event_names: None,
             events: vec!["ALTER EVENT `a`.`b` ENABLE".into()],
             green_own: "server_id 2 up to b.000003:77".into(),
             blue_label: "label of blue".into(),
@@ -396,6 +405,7 @@ mod tests {
             hold_session: 1,
             promote_session: 2,
             started: (0, 0),
+            way_back: None,
             locked_accounts: vec!["`root`@`%`".into()],
         }
     }

@@ -21,25 +21,35 @@ struct Event {
     collation: String,
 }
 
-/// Returns the statements, one batch for each event that is enabled on this server, that enable it on another one.
+/// An event that is enabled on one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enabled {
+    /// `schema.name`, as the guardrails call it.
+    pub name: String,
+    /// The batch that enables it on another server.
+    pub statement: String,
+}
+
+/// The events that are enabled on this server, with what enables each on another one.
 ///
 /// # Errors
 /// Any [`super::super::error::Cause`].
-pub async fn enabling(session: &mut Session, budget: Duration) -> Result<Vec<String>, ServerError> {
+pub async fn enabled(session: &mut Session, budget: Duration) -> Result<Vec<Enabled>, ServerError> {
     let sql = "SELECT EVENT_SCHEMA, EVENT_NAME, DEFINER, CHARACTER_SET_CLIENT, COLLATION_CONNECTION \
                FROM information_schema.EVENTS WHERE STATUS = 'ENABLED' ORDER BY 1, 2";
     let rows: Vec<(String, String, String, String, String)> =
         session.rows("list the events", sql, budget).await?;
     Ok(rows
         .into_iter()
-        .map(|(schema, name, definer, character_set, collation)| {
-            statement(&Event {
+        .map(|(schema, name, definer, character_set, collation)| Enabled {
+            name: format!("{schema}.{name}"),
+            statement: statement(&Event {
                 schema,
                 name,
                 definer,
                 character_set,
                 collation,
-            })
+            }),
         })
         .collect())
 }

@@ -1,13 +1,14 @@
 //! What a run writes down before it changes anything, so that any other machine can end it: in `bleen.runs` on blue,
 //! from where replication carries it to green, and in the journal.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::events;
 use super::sessions::Sessions;
-use super::{Inner, Server, Settings, green_wrote};
+use super::{Inner, Server, Settings, WiredBack, green_wrote, way_back};
 use crate::adapters::mysql::columns;
 use crate::adapters::mysql::error::{Cause, ServerError};
 use crate::adapters::mysql::identity;
@@ -36,6 +37,10 @@ pub struct Facts {
     pub event_scheduler: String,
     /// For each event that was enabled on blue, the statements that enable it on green.
     pub events: Vec<String>,
+    /// Their names: once green enabled them, blue, which follows it, shows them as disabled. `None` if an earlier bleen
+    /// did not write them down.
+    #[serde(default)]
+    pub event_names: Option<BTreeSet<String>>,
     /// What green itself had written before: its own part of the executed position.
     pub green_own: String,
     /// Which server blue is ([`crate::domain::identity::Identity::label`]), whatever its address leads to later.
@@ -54,6 +59,9 @@ pub struct Facts {
     pub started: (i64, i64),
     /// Accounts locked on blue because they write through read-only, as quoted names.
     pub locked_accounts: Vec<String>,
+    /// What blue's following of green changes; `None` if it is not to follow.
+    #[serde(default)]
+    pub way_back: Option<WiredBack>,
 }
 
 impl Facts {
@@ -87,7 +95,7 @@ pub(super) async fn read(
             budget,
         )
         .await?;
-    let events = events::enabling(&mut blue, budget).await?;
+    let events = events::enabled(&mut blue, budget).await?;
     let started = (
         started(&mut blue, budget).await?.latest,
         started(&mut green, budget).await?.latest,
@@ -96,7 +104,8 @@ pub(super) async fn read(
         hold: settings.hold,
         blue_persisted,
         event_scheduler,
-        events,
+        event_names: Some(events.iter().map(|event| event.name.clone()).collect()),
+        events: events.into_iter().map(|event| event.statement).collect(),
         green_own: green_wrote::mark(settings, &mut blue, &mut green, budget).await?,
         blue_label: label(&mut blue, &settings.blue, budget).await?,
         green_label: label(&mut green, &settings.green, budget).await?,
@@ -106,6 +115,7 @@ pub(super) async fn read(
         promote_session: sessions.promote_id,
         started,
         locked_accounts: Vec::new(),
+        way_back: way_back::read(settings, &mut blue, &mut green).await?,
     })
 }
 
@@ -258,6 +268,7 @@ mod tests {
             blue_persisted: Persisted::default(),
             event_scheduler: "ON".to_owned(),
             events: vec![event.clone(); events],
+            event_names: None,
             green_own: String::new(),
             blue_label: "B".to_owned(),
             green_label: "G".to_owned(),
@@ -267,6 +278,7 @@ mod tests {
             promote_session: 0,
             started: (0, 0),
             locked_accounts: Vec::new(),
+            way_back: None,
         };
         let row = |facts: String| RunRow {
             run_id: "r".to_owned(),

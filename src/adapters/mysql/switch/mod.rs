@@ -24,6 +24,7 @@ mod sessions;
 mod stands;
 mod takeover;
 mod watch;
+mod way_back;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,6 +53,7 @@ pub use facts::Facts;
 pub use run_lock::RunLock;
 use sessions::Sessions;
 pub use sessions::{RunLockTaken, holder as run_lock_holder};
+pub use way_back::{WayBack, WiredBack};
 
 /// One side: where it is, and what it can do.
 #[derive(Debug, Clone)]
@@ -108,6 +110,8 @@ pub struct Settings {
     pub proves_rows: bool,
     /// The data proof that runs beside it; `None` before it was begun, or if the playbook asks for none.
     pub proof: Option<FenceProof>,
+    /// How blue is to follow green from promote on; `None` if it is not.
+    pub way_back: Option<WayBack>,
     /// How the guardrails are asked once green serves; `None` for not at all.
     pub after: Option<AskAfter>,
 }
@@ -199,6 +203,8 @@ struct Inner {
     /// What the batch that took the hold answered after it, until the fence is read from it.
     at_hold: Mutex<Option<Vec<Vec<Row>>>>,
     fence_file: Mutex<Option<FilePosition>>,
+    /// The session that told blue to follow green.
+    wiring: tokio::sync::Mutex<Option<u64>>,
     locked_tables: Mutex<Vec<String>>,
     /// When green was last seen without a lock that promote would not lift.
     green_seen_free: tokio::sync::Mutex<Option<Instant>>,
@@ -246,6 +252,7 @@ impl SwitchServers {
             released_at: Mutex::new(None),
             at_hold: Mutex::new(None),
             fence_file: Mutex::new(None),
+            wiring: tokio::sync::Mutex::new(None),
             locked_tables: Mutex::new(Vec::new()),
             green_seen_free: tokio::sync::Mutex::new(None),
         });
@@ -341,6 +348,8 @@ impl Inner {
 
     async fn perform(self: Arc<Self>, command: Command, terms: Terms) -> Answer {
         let result = match &command {
+            Command::WireBack => way_back::wire(&self, terms).await,
+            Command::UnwireBack => way_back::unwire(&self, terms).await,
             Command::Quiet => quiet::quiet(&self, terms).await,
             Command::PutBack => quiet::put_back(&self, terms).await,
             Command::ArmGuard => guard::arm(&self, terms).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     Settings, after, clock, events, facts, fence, guard, hold, looks, promote, quiet, seal, seal_tables,
-    sessions, stands,
+    sessions, stands, way_back,
 };
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::own_schema::{self, RunRow};
@@ -73,7 +73,11 @@ pub async fn plan(
     let writers = privileged::accounts(blue, &settings.blue.caps.version, budget).await?;
     let seen = Seen {
         scheduler_runs: scheduler == "ON",
-        events: events::enabling(blue, budget).await?,
+        events: events::enabled(blue, budget)
+            .await?
+            .into_iter()
+            .map(|event| event.statement)
+            .collect(),
         tables: match settings.hold {
             HoldKind::Tables => hold::application_tables(blue, budget).await?,
             HoldKind::Lock | HoldKind::Refuse => Vec::new(),
@@ -142,6 +146,9 @@ fn quieting(list: &mut List, settings: &Settings, seen: &Seen) {
         own_schema::run_statement(&row),
         Some(undo.clone()),
     );
+    for (side, statement, undo) in way_back::planned(settings) {
+        list.add(Step::WireBack, side, statement, Some(undo));
+    }
     if !seen.locked.is_empty() {
         let row = self::row(settings, Step::Quiet.id(), None);
         list.add(
@@ -248,7 +255,7 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     let order = guard::order(caps, "<the guard's session>", "<the disarming session>");
     list.add(Step::Disarm, Side::Blue, guard::disarming(settings, &order), None);
     let green = &settings.green.caps;
-    let undo = "none: the point of no return; going back is a switch in the other direction".to_owned();
+    let undo = "none: the point of no return; `bleen failback` goes back by a switch in the other direction".to_owned();
     let in_time = clock::in_time(LIMIT_ON_GREEN);
     list.add(
         Step::Promote,
@@ -295,12 +302,16 @@ fn afterwards(list: &mut List, settings: &Settings, seen: &Seen) {
     }
     let flags = format!("SELECT {}", seal::sealed_expression(&settings.blue.caps));
     list.add(Step::Confirm, Side::Blue, flags, None);
+    for statement in way_back::planned_by_gtid(settings) {
+        list.add(Step::Confirm, Side::Blue, statement, None);
+    }
     let idle = format!(
         "<each session idle for {}>",
         humantime::format_duration(settings.idle_grace)
     );
     list.add(Step::Confirm, Side::Blue, sessions::end_statement(idle), None);
-    list.add(Step::Confirm, Side::Green, own_schema::CONCLUDE, None);
+    let conclude = own_schema::conclude_statement(&seen.green_label);
+    list.add(Step::Confirm, Side::Green, conclude, None);
     let row = row(settings, "over", Some("<outcome>"));
     list.add(Step::Confirm, Side::Green, own_schema::run_statement(&row), None);
 }

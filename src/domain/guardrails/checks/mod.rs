@@ -16,6 +16,7 @@ pub(super) mod schema;
 pub(super) mod tables;
 pub(super) mod upgrade;
 pub(super) mod variables;
+pub(super) mod way_back;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

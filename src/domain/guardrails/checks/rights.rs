@@ -68,6 +68,7 @@ pub fn privileges(survey: &Survey) -> Vec<Finding> {
     let wishes = Wishes {
         locks_accounts: survey.limits.end_privileged_sessions,
         hold: survey.limits.hold,
+        way_back: survey.limits.way_back,
     };
     for (side, facts) in survey.sides() {
         let Some(who) = identity(&mut found, side, facts) else {

@@ -5,6 +5,7 @@ mod activity;
 mod histories;
 mod objects;
 mod pair;
+mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -440,6 +441,7 @@ fn every_guardrail_has_a_case_that_stops() {
         histories::cases(),
         objects::cases(),
         pair::cases(),
+        way_back::cases(),
     ]
     .concat_ids()
     .into_iter()
