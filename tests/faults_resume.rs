@@ -147,16 +147,23 @@ async fn other_playbooks(kind: Kind) {
             ..scene.plan()
         },
     );
-    for (other, words) in [
-        (&renamed, "as the pair `shop`"),
-        (&reversed, "the roles exchanged"),
-    ] {
-        let ended = other.resume().end(SOON).await;
-        let told = ended.told();
-        assert!(ended.code == Some(2) && told.contains(words), "{words}: {told}");
-        assert!(!is_writable(&scene.pair, Side::Blue).await, "{kind:?}: {words}");
-    }
-    blue_serves("its own playbook", &resume(&operator).await);
+    let ended = renamed.resume().end(SOON).await;
+    let told = ended.told();
+    assert!(
+        ended.code == Some(2) && told.contains("as the pair `shop`"),
+        "{told}"
+    );
+    assert!(!is_writable(&scene.pair, Side::Blue).await, "{kind:?}");
+    // With the roles exchanged it is the same pair: the run is ended in its own direction.
+    let ended = resume(&reversed).await;
+    assert!(
+        ended.told().contains("in the other direction"),
+        "{}",
+        ended.told()
+    );
+    blue_serves("the roles exchanged", &ended);
+    let nothing = operator.resume().end(SOON).await;
+    nothing.expect("done", 0);
     let watch = scene.watch().await;
     watch.load.progress(100, SOON).await.unwrap();
     scene.check("other playbooks", watch, Side::Blue).await;
@@ -323,7 +330,12 @@ async fn locked_accounts_that_cannot_be_read_are_an_error() {
 /// Without GTIDs green's own binlog grows with everything that it applies; only what it made itself counts.
 async fn by_file_and_offset(blue: ServerKind, green: ServerKind) {
     let pair = following(blue, green, &PairOptions::default().gtid(false)).await;
-    let operator = Operator::new(&pair, &Plan::of(&pair));
+    // Its blue could not follow its green.
+    let plan = Plan {
+        switch: "  accept_no_way_back: true\n".to_owned(),
+        ..Plan::of(&pair)
+    };
+    let operator = Operator::new(&pair, &plan);
     for point in ["quiet.after", "hold.after", "seal.after", "disarm.after"] {
         let case = format!("{blue:?} to {green:?}, killed at {point}");
         let fault = format!("{point}=kill");
@@ -343,8 +355,18 @@ async fn by_file_and_offset(blue: ServerKind, green: ServerKind) {
 /// A green that took a write of its own and is shut again must be seen, whatever its positions are.
 async fn green_wrote(blue: ServerKind, green: ServerKind, gtid: bool) {
     let pair = following(blue, green, &PairOptions::default().gtid(gtid)).await;
-    let operator = Operator::new(&pair, &Plan::of(&pair));
+    let plan = Plan {
+        switch: "  accept_no_way_back: true\n".to_owned(),
+        ..Plan::of(&pair)
+    };
+    let operator = Operator::new(&pair, &plan);
     was_killed("disarm", &operator.switch("disarm.after=kill").end(SOON).await);
+    // What green writes now does not reach blue.
+    let stop = match blue {
+        ServerKind::MySql97 => "STOP REPLICA",
+        _ => "STOP SLAVE",
+    };
+    pair.blue.run(&[stop]).await.unwrap();
     let (open, shut) = match green {
         ServerKind::MySql97 => ("SET GLOBAL read_only = 0", "SET GLOBAL super_read_only = 1"),
         _ => ("SET GLOBAL read_only = 0", "SET GLOBAL read_only = 1"),
@@ -375,8 +397,8 @@ async fn address_moved(blue: ServerKind, green: ServerKind) {
     for _ in 0..8 {
         let moving = Arc::clone(&proxy);
         let attempt = attempt_with(by_proxy().await, "disarm", move || {
-            moving.lead_to(elsewhere);
-            async {}
+            let moving = Arc::clone(&moving);
+            async move { moving.has_led_to(elsewhere).await }
         })
         .await;
         let blocked = matches!(&attempt.outcome, Outcome::Released { why, .. } if why.kind.may_try_again());

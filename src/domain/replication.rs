@@ -3,6 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::position::{FilePosition, Position};
+use super::server::Version;
+
+/// Why a server of this version cannot follow one of that version, whatever their settings; `None` if it may.
+#[must_use]
+pub fn why_not_follow(replica: &Version, source: &Version) -> Option<String> {
+    if replica.family != source.family {
+        return Some(format!(
+            "{replica} cannot follow {source}: the families' binlogs differ"
+        ));
+    }
+    let is_too_old = source.is_mysql_from((8, 0, 0)) && !replica.is_mysql_from((8, 0, 0));
+    is_too_old.then(|| {
+        format!(
+            "{replica} cannot follow {source}: it does not know its default collation (utf8mb4_0900_ai_ci), its login by \
+             caching_sha2_password, and its events"
+        )
+    })
+}
 
 /// The thread that fetches the source's binlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

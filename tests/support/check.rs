@@ -273,6 +273,18 @@ impl Scene {
             "{:?}, {case}: settings of blue, green",
             self.kind
         );
+        let show = match self.kind {
+            Kind::MySql => "SHOW REPLICA STATUS",
+            Kind::MariaDb => "SHOW ALL SLAVES STATUS",
+        };
+        let mut blue = self.pair.blue.root().await.unwrap();
+        let follows: Vec<Row> = blue.query(show).await.unwrap();
+        assert_eq!(
+            follows.len(),
+            0,
+            "{:?}, {case}: blue still follows green",
+            self.kind
+        );
         caught_up(&self.pair).await;
         let ahead = self.only_on(Side::Green).await;
         assert_eq!(ahead, "", "{:?}, {case}: green wrote by itself", self.kind);
@@ -351,6 +363,17 @@ impl Scene {
                     }),
             );
         }
+        // What green wrote has come back on the way back.
+        let green: u32 = self
+            .pair
+            .green
+            .value("SELECT @@server_id")
+            .await
+            .unwrap()
+            .unwrap()
+            .parse()
+            .unwrap();
+        events.retain(|event: &BinlogEvent| event.server_id != green);
         match classify(&events) {
             Stretch::NoRows => None,
             Stretch::Rows { first } => Some(format!("{first:?}")),
@@ -411,7 +434,9 @@ async fn settings(kind: Kind, server: &RunningServer) -> Settings {
         Kind::MySql => {
             "'read_only', 'super_read_only', 'event_scheduler', 'sync_binlog', 'innodb_flush_log_at_trx_commit'"
         }
-        Kind::MariaDb => "'read_only', 'event_scheduler', 'sync_binlog', 'innodb_flush_log_at_trx_commit'",
+        Kind::MariaDb => {
+            "'read_only', 'event_scheduler', 'sync_binlog', 'innodb_flush_log_at_trx_commit', 'gtid_domain_id'"
+        }
     };
     let flags: Vec<(String, String)> = conn
         .query(format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})"))

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test that stops says where")]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +46,28 @@ struct Shared {
     network: watch::Sender<Network>,
     rule: Mutex<Option<Rule>>,
     swallowed: watch::Sender<bool>,
+    /// Open connections by the server's port.
+    open: watch::Sender<BTreeMap<u16, usize>>,
+}
+
+/// Counts a connection as open for as long as it lives.
+struct Open<'a>(&'a Shared, u16);
+
+impl<'a> Open<'a> {
+    fn new(shared: &'a Shared, port: u16) -> Self {
+        shared
+            .open
+            .send_modify(|open| *open.entry(port).or_default() += 1);
+        Self(shared, port)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0
+            .open
+            .send_modify(|open| *open.entry(self.1).or_default() -= 1);
+    }
 }
 
 /// A proxy in front of one server. Dropping it closes everything.
@@ -64,6 +87,7 @@ impl Proxy {
             network: watch::channel(Network::Up).0,
             rule: Mutex::new(None),
             swallowed: watch::channel(false).0,
+            open: watch::channel(BTreeMap::new()).0,
         });
         let all = CancellationToken::new();
         let (serving, over) = (Arc::clone(&shared), all.clone());
@@ -103,6 +127,13 @@ impl Proxy {
         self.shared.server.send_replace(server);
     }
 
+    /// As [`Proxy::lead_to`], and waits until those that were open are closed: nothing more of them reaches the server.
+    pub async fn has_led_to(&self, server: u16) {
+        self.lead_to(server);
+        let elsewhere = |open: &BTreeMap<u16, usize>| open.iter().all(|(port, n)| *port == server || *n == 0);
+        self.shared.open.subscribe().wait_for(elsewhere).await.unwrap();
+    }
+
     pub fn set(&self, network: Network) {
         self.shared.network.send_replace(network);
     }
@@ -140,6 +171,7 @@ async fn connection(shared: &Shared, client: TcpStream) {
     };
     let mut moved = shared.server.subscribe();
     let port = *moved.borrow_and_update();
+    let _open = Open::new(shared, port);
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };

@@ -255,7 +255,8 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     let order = guard::order(caps, "<the guard's session>", "<the disarming session>");
     list.add(Step::Disarm, Side::Blue, guard::disarming(settings, &order), None);
     let green = &settings.green.caps;
-    let undo = "none: the point of no return; `bleen failback` goes back by a switch in the other direction".to_owned();
+    let undo = "none: the point of no return; `bleen failback` goes back by a switch in the other direction"
+        .to_owned();
     let in_time = clock::in_time(LIMIT_ON_GREEN);
     list.add(
         Step::Promote,

@@ -9,7 +9,7 @@ use crate::adapters::mysql::own_schema;
 use crate::adapters::mysql::position_read::{self, Role};
 use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::Session;
-use crate::domain::capabilities::Capabilities;
+use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::WhyKind;
@@ -203,11 +203,19 @@ async fn read_blue(inner: &Inner, terms: Terms) -> (Option<bool>, Option<Positio
     (Some(sealed == 1), executed.ok())
 }
 
-/// `None` if it cannot be told: where GTIDs are off, a green whose channel is gone does not know any more.
+/// `None` if it cannot be told: where GTIDs are off, a green whose channel is gone does not know any more, and a blue that
+/// has moved on may have done so by what it has of green.
 async fn has_executed(inner: &Inner, green: &mut Session, blue: &Position, terms: Terms) -> Option<bool> {
     let (caps, kind) = (&inner.settings.green.caps, inner.settings.position_kind());
-    let executed = position_read::executed(green, caps, kind, Role::Replica, terms.budget).await;
-    executed.ok()?.contains(blue)
+    // Blue, which follows green, has green's own transactions, too: so green is asked for all that it executed.
+    let role = match kind {
+        PositionKind::File => Role::Replica,
+        PositionKind::GtidSet | PositionKind::GtidList => Role::Writer,
+    };
+    let executed = position_read::executed(green, caps, kind, role, terms.budget).await;
+    let has_all = executed.ok()?.contains(blue);
+    let is_wired = inner.facts().way_back.is_some();
+    has_all.filter(|all| *all || kind != PositionKind::File || !is_wired)
 }
 
 /// The epoch row, only while green is open: bleen's account may write through read-only on some servers, and a row

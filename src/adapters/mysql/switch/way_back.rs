@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::sessions::{self, end_on_blue};
-use super::{Inner, Settings, done, refused};
+use super::{Inner, Settings, done, facts, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::identity;
 use crate::adapters::mysql::position_read;
@@ -30,7 +30,7 @@ use crate::domain::identity::Identity;
 use crate::domain::ids::Side;
 use crate::domain::machine::{Answer, Seen};
 use crate::domain::outcome::{Debt, WhyKind};
-use crate::domain::replication::ReplicaStatus;
+use crate::domain::replication::{ReplicaStatus, why_not_follow};
 use crate::domain::step::Step;
 use crate::engine::change::{Change, PASSWORD_MASK};
 use crate::engine::ports::Terms;
@@ -122,6 +122,9 @@ pub(super) async fn wire(inner: &Inner, terms: Terms) -> Result<Answer, ServerEr
     }
     let left = take_away(inner, terms.budget).await?;
     if left.is_empty() {
+        // Nobody is to look for it any more.
+        inner.facts().way_back = None;
+        facts::renew(inner, Step::WireBack.id(), inner.settings.answer).await?;
         return Ok(Answer::Seen(Seen::NoWayBack(detail)));
     }
     let left: Vec<String> = left.into_iter().map(|debt| debt.what).collect();
@@ -143,6 +146,9 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
     let settings = &inner.settings;
     let budget = settings.answer;
     let until = Instant::now() + terms.budget / 2;
+    if let Some(why) = why_not_follow(&settings.blue.caps.version, &settings.green.caps.version) {
+        return Err(NotWired::Why(why));
+    }
     let (tls, who, start) = {
         let mut green = inner.control(Side::Green, budget).await?;
         let caps = &settings.green.caps;

@@ -1,11 +1,11 @@
 //! `reverse-path`: whether blue could follow green after the switch, by rules. That it does is tried for real when the way
 //! back is wired, before the hold.
 
-use super::{family, identity, is_on, variables};
+use super::{identity, is_on, variables};
 use crate::domain::guardrail_ids::GuardrailId;
 use crate::domain::guardrails::{Finding, Survey, finding::Findings};
 use crate::domain::ids::Side;
-use crate::domain::replication::ReplicaStatus;
+use crate::domain::replication::{ReplicaStatus, why_not_follow};
 use crate::domain::server::{Family, Version};
 
 /// What stands in the way of blue's following green.
@@ -56,13 +56,10 @@ fn obstacles(found: &mut Findings, survey: &Survey) -> Vec<Obstacle> {
             is_risk: false,
         });
     };
-    if family(&survey.blue) != family(&survey.green) {
+    if let Some(why) = why_not_follow(&blue.version, &green.version) {
         stops(
-            format!(
-                "{} cannot follow {}: the families' binlogs differ",
-                blue.version, green.version
-            ),
-            "there is none",
+            why,
+            "there is none (MySQL before 8.0: a stop at 8.0 on the way has one)",
         );
         return all;
     }
@@ -97,11 +94,7 @@ fn obstacles(found: &mut Findings, survey: &Survey) -> Vec<Obstacle> {
         }
     }
     if green.version.family == Family::MySql {
-        mysql(
-            &mut stops,
-            (&blue.version, blue_names),
-            (&green.version, green_names),
-        );
+        mysql(&mut stops, (&blue.version, blue_names), green_names);
     }
     if is_newer_series(&green.version, &blue.version) {
         all.push(Obstacle {
@@ -119,18 +112,8 @@ fn obstacles(found: &mut Findings, survey: &Survey) -> Vec<Obstacle> {
 fn mysql(
     stops: &mut impl FnMut(String, &'static str),
     (blue, blue_names): (&Version, &super::Names),
-    (green, green_names): (&Version, &super::Names),
+    green_names: &super::Names,
 ) {
-    if green.is_mysql_from((8, 0, 0)) && !blue.is_mysql_from((8, 0, 0)) {
-        stops(
-            format!(
-                "{blue} cannot follow {green}: it does not know its default collation (utf8mb4_0900_ai_ci), its login by \
-                 caching_sha2_password, and its events"
-            ),
-            "there is none; a stop at 8.0 on the way has one",
-        );
-        return;
-    }
     let gtid = |names: &super::Names| {
         names
             .get("gtid_mode")
