@@ -177,6 +177,16 @@ pub enum Command {
         confirm: Option<String>,
     },
 
+    /// Give up going back: the other server follows no more, and bleen's own schema is taken away from both.
+    Finish {
+        /// The playbook that the pair was switched with.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// The pair's name: always needed where nobody can be asked.
+        #[arg(long, value_name = "PAIR")]
+        confirm: Option<String>,
+    },
+
     /// Do all of it, for scripts: prepare, unless green follows already, then switch.
     Run {
         /// The playbook.

@@ -10,6 +10,7 @@ mod doctor;
 pub mod error;
 pub mod exit;
 mod failback;
+mod finish;
 mod generate;
 mod grants;
 mod guardrails;
@@ -110,6 +111,9 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
         }
         Command::Failback { playbook, confirm } => {
             failback::run(&playbook, confirm.as_deref(), &args.global, printer)
+        }
+        Command::Finish { playbook, confirm } => {
+            finish::run(&playbook, confirm.as_deref(), &args.global, printer)
         }
         Command::Run { playbook, confirm } => run::run(&playbook, confirm.as_deref(), &args.global, printer),
         Command::Status { playbook } => status::run(&playbook, &args.global),

@@ -7,6 +7,7 @@ use super::args::Global;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
 use super::pair::{self, ANSWER, Pair};
+use super::prepare::last_promotion;
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, settings, times};
@@ -119,6 +120,7 @@ async fn end_unfinished(
             break;
         }
         seen.push(found.row.run_id.clone());
+        not_overtaken(&found, pair).await?;
         let (done, clear) = match found.whose {
             Whose::Reversed => {
                 events.note(format!(
@@ -261,6 +263,26 @@ fn nothing_left(run: &RunId, left: &[Debt], events: &Events) -> bool {
         ));
     }
     left.is_empty()
+}
+
+/// Refuses a run that is older than the last promotion: its row came back with a backup, or its end was never written
+/// down. Whatever it left, a later run has decided who serves, and nothing of the old one may be undone or finished.
+async fn not_overtaken(found: &Unfinished, pair: &mut Pair) -> Result<(), CliError> {
+    let row = &found.row;
+    // Run ids begin with the time at which the run began.
+    let later = last_promotion(pair).await?.filter(|epoch| epoch.run > row.run_id);
+    let Some(later) = later else { return Ok(()) };
+    let doing = format!("end the unfinished run {}", row.run_id);
+    let seen = format!(
+        "it is older than the last promotion (epoch {}, by run {}): it may have come back with a backup, and decides \
+         nothing any more",
+        later.number, later.run
+    );
+    Err(CliError::new(ErrorKind::NotReady, doing, seen).hint(format!(
+        "if it is over for certain, on the server that serves: `UPDATE bleen.runs SET outcome = 'superseded' WHERE run_id \
+         = '{}'`",
+        row.run_id
+    )))
 }
 
 /// Refuses a run that was begun on other servers, in the other direction or under another name: its statements would

@@ -5,7 +5,7 @@
 use super::error::CliError;
 use super::pair::ANSWER;
 use crate::adapters::mysql::error::ServerError;
-use crate::adapters::mysql::own_schema::{self, RunRow, UndoRow};
+use crate::adapters::mysql::own_schema::{self, Epoch, RunRow, UndoRow};
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::switch::{Server, run_lock_holder};
 use crate::adapters::mysql::{identity, replication};
@@ -28,8 +28,8 @@ pub struct Sight {
     pub open: Result<Vec<UndoRow>, String>,
     /// Who holds the run lock there, in words.
     pub lock: Option<String>,
-    /// The run of the newest epoch, if that run promoted this very server.
-    pub promoted_by: Option<String>,
+    /// The newest promotion that it knows of.
+    pub epoch: Option<Epoch>,
     /// How it follows another server, in words; nothing if it follows nobody.
     pub follows: Option<String>,
 }
@@ -42,18 +42,6 @@ pub async fn is_writable(session: &mut Session) -> Result<bool, ServerError> {
     let question = "SELECT @@GLOBAL.read_only IN ('OFF', '0')";
     let open: i64 = session.one("read read_only", question, ANSWER).await?;
     Ok(open == 1)
-}
-
-/// By which run a server was promoted, if it was.
-///
-/// # Errors
-/// Any cause.
-pub async fn promoted_by(server: &Server, session: &mut Session) -> Result<Option<String>, ServerError> {
-    let Some(epoch) = own_schema::newest_epoch(session, ANSWER).await? else {
-        return Ok(None);
-    };
-    let who = identity::read(session, server.caps.family(), ANSWER).await?;
-    Ok((epoch.promoted == who.label()).then_some(epoch.run))
 }
 
 /// Who holds the run lock on a server, in words.
@@ -97,7 +85,7 @@ pub async fn look(server: &Server, session: &mut Session) -> Result<Sight, CliEr
             other => Ok(other?.unwrap_or_default()),
         },
         lock: lock_holder(server, session).await?,
-        promoted_by: promoted_by(server, session).await?,
+        epoch: own_schema::newest_epoch(session, ANSWER).await?,
         follows,
     })
 }

@@ -17,7 +17,7 @@ use super::switch::Done;
 use super::unfinished::{self, Labels};
 use super::{playbook_file, remembered, reporting, resume, run_dir};
 use crate::adapters::mysql::lag::behind;
-use crate::adapters::mysql::own_schema::{RunRow, UndoRow};
+use crate::adapters::mysql::own_schema::{Epoch, RunRow, UndoRow};
 use crate::domain::ids::{RunId, Side};
 use crate::domain::lag::{Unit, transactions};
 use crate::domain::step::Step;
@@ -53,18 +53,20 @@ async fn status(playbook: &Playbook, global: &Global, events: &Events) -> Result
     if let (Ok(blue), Ok(green)) = (&blue_seen, &green_seen) {
         pair::tell_apart(&blue.identity, &green.identity)?;
     }
-    let behind = match (&mut blue, &mut green) {
-        (Ok(blue), Ok(green)) => distance(blue, green).await,
-        _ => None,
-    };
     let ending = ending([&blue_seen, &green_seen], events);
-    let report = Report {
+    let mut report = Report {
         playbook,
         runs: run_dir::find(global).ok(),
         blue: blue_seen,
         green: green_seen,
-        behind,
+        behind: None,
     };
+    if let (Ok(blue), Ok(green)) = (&mut blue, &mut green) {
+        report.behind = match report.serves() {
+            Side::Blue => distance(blue, green).await,
+            Side::Green => distance(green, blue).await,
+        };
+    }
     if report.accept_writes() == "both" && report.switched().is_some() {
         events.warn("both servers accept writes, and green was promoted: make blue read-only at once");
     }
@@ -109,10 +111,11 @@ fn cannot_see(error: &CliError) -> String {
     format!("failed to {}{on}: {}", error.doing, error.seen)
 }
 
-/// How far green is behind by the positions. Not known if a server goes away right now.
-async fn distance(blue: &mut Reached, green: &mut Reached) -> Option<String> {
-    let (blue, green) = ((&mut blue.1, &blue.0.caps), (&mut green.1, &green.0.caps));
-    let behind = behind(blue, green).await.ok().flatten()?;
+/// How far the server that follows is behind by the positions. Not known if a server goes away right now.
+async fn distance(serving: &mut Reached, following: &mut Reached) -> Option<String> {
+    let serving = (&mut serving.1, &serving.0.caps);
+    let following = (&mut following.1, &following.0.caps);
+    let behind = behind(serving, following).await.ok().flatten()?;
     Some(match behind.unit {
         Unit::Transactions => format!("{} {}", behind.amount, transactions(behind.amount)),
         Unit::Bytes => format!("{} bytes of binlog", behind.amount),
@@ -135,13 +138,14 @@ struct Report<'a> {
 impl Report<'_> {
     fn told(&self) -> Value {
         let unfinished = self.unfinished();
-        let replication = match &self.green {
-            Ok(green) => Some(format!(
-                "green {}",
-                green.follows.as_deref().unwrap_or("follows nobody")
-            )),
-            Err(_) => None,
+        let (follower, sight) = match self.serves() {
+            Side::Blue => ("green", &self.green),
+            Side::Green => ("blue", &self.blue),
         };
+        let replication = sight.as_ref().ok().map(|sight| {
+            let follows = sight.follows.as_deref().unwrap_or("follows nobody");
+            format!("{follower} {follows}")
+        });
         let open = self.open();
         json!({
             "pair": self.playbook.name,
@@ -180,8 +184,36 @@ impl Report<'_> {
         }
     }
 
+    /// The newest promotion that either side knows of.
+    fn epoch(&self) -> Option<&Epoch> {
+        [&self.blue, &self.green]
+            .into_iter()
+            .filter_map(|side| side.as_ref().ok()?.epoch.as_ref())
+            .max_by_key(|epoch| epoch.number)
+    }
+
+    /// The run that promoted a side, if that was the last promotion.
+    fn promoted(&self, side: Side) -> Option<&str> {
+        let sight = match side {
+            Side::Blue => &self.blue,
+            Side::Green => &self.green,
+        };
+        let label = sight.as_ref().ok()?.identity.label();
+        self.epoch()
+            .filter(|epoch| epoch.promoted == label)
+            .map(|epoch| epoch.run.as_str())
+    }
+
     fn switched(&self) -> Option<&str> {
-        self.green.as_ref().ok()?.promoted_by.as_deref()
+        self.promoted(Side::Green)
+    }
+
+    /// The side that serves by the last promotion; blue if there was none.
+    fn serves(&self) -> Side {
+        match self.switched() {
+            Some(_) => Side::Green,
+            None => Side::Blue,
+        }
     }
 
     /// What is recorded to be put back, by the side that serves: after a switch blue is sealed and its record stands
@@ -250,7 +282,12 @@ impl Report<'_> {
             .map(|run| format!("switched by run {run}: green serves"));
         match (self.missing(), switched, unfinished) {
             (_, Some(switched), true) => format!("{switched}; something is left to do: `bleen resume`"),
-            (_, Some(switched), false) => switched,
+            (_, Some(switched), false) => match self.blue.as_ref().is_ok_and(|blue| blue.follows.is_none()) {
+                true => format!(
+                    "{switched}; blue does not follow it, so going back would lose what was written since"
+                ),
+                false => format!("{switched}; `bleen failback` goes back, `bleen finish` gives that up"),
+            },
             (Some(Side::Green), None, true) => {
                 "a run has no end on blue, and green could not be asked: green may have \
                 been promoted; make nothing writable by hand, `bleen resume` as soon as green is back"
@@ -278,6 +315,13 @@ impl Report<'_> {
 
     /// The state of a pair that was not switched and has no run under way.
     fn at_rest(&self, open: &[UndoRow]) -> String {
+        let follows = self.green.as_ref().is_ok_and(|green| green.follows.is_some());
+        if let (Some(run), true) = (self.promoted(Side::Blue), follows) {
+            return format!(
+                "went back by run {run}: blue serves and green follows it; `bleen switch` moves the writers again, `bleen \
+                 finish` ends it"
+            );
+        }
         let Some(newest) = open.first() else {
             return "not prepared: `bleen doctor`, then `bleen prepare`".to_owned();
         };
@@ -286,7 +330,6 @@ impl Report<'_> {
                 .iter()
                 .any(|r| r.run_id == newest.run_id && r.outcome.as_deref() == Some(PREPARED))
         });
-        let follows = self.green.as_ref().is_ok_and(|green| green.follows.is_some());
         match (prepared, follows) {
             (true, true) => format!(
                 "prepared by run {}: `bleen switch` moves the writers, `bleen rollback` undoes it",

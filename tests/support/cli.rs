@@ -213,6 +213,19 @@ impl Operator {
         )
     }
 
+    /// `bleen finish`.
+    pub fn finish(&self) -> Running {
+        let playbook = self.playbook.to_str().unwrap();
+        let arguments = ["finish", playbook, "--confirm", "shop", "--output", "json"];
+        self.start(&arguments, &[], None)
+    }
+
+    /// `bleen status`.
+    pub fn status(&self) -> Running {
+        let playbook = self.playbook.to_str().unwrap();
+        self.start(&["status", playbook, "--output", "json"], &[], None)
+    }
+
     /// `bleen resume`.
     pub fn resume(&self) -> Running {
         self.resume_with("")

@@ -50,6 +50,7 @@ struct Seen {
     locked: Vec<String>,
     persisted: facts::Persisted,
     green_label: String,
+    green_domain: Option<u32>,
     durable_again: Vec<String>,
 }
 
@@ -90,6 +91,9 @@ pub async fn plan(
         green_label: identity::read(green, settings.green.caps.family(), budget)
             .await?
             .label(),
+        green_domain: way_back::read(settings, blue, green)
+            .await?
+            .and_then(|wired| wired.green_domain),
         durable_again: relax::recorded(blue, settings.green.label.as_deref(), budget)
             .await?
             .into_iter()
@@ -261,7 +265,7 @@ fn sealing(list: &mut List, settings: &Settings, seen: &Seen) {
     list.add(
         Step::Promote,
         Side::Green,
-        promote::statement(green, &in_time),
+        promote::statement(green, &in_time, seen.green_domain),
         Some(undo),
     );
     let epoch = promote::epoch_statement(green, &settings.run, &seen.green_label, FENCE);

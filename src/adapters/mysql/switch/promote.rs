@@ -18,14 +18,18 @@ use crate::engine::ports::Terms;
 
 /// The statement that opens green if `in_time` is 1 when green evaluates it, for both flags; else it fails and changes
 /// nothing ([`seal::IMPOSSIBLE`]). `IF` and not a bare comparison: NULL would open. Both flags are named: what is
-/// persisted is kept apart for each.
-pub(super) fn statement(caps: &Capabilities, in_time: &str) -> String {
+/// persisted is kept apart for each. A domain of its own (MariaDB) comes with it: the server looks at every value of a SET
+/// before it changes any.
+pub(super) fn statement(caps: &Capabilities, in_time: &str, domain: Option<u32>) -> String {
     let shut = format!("IF({in_time}, 0, {})", seal::IMPOSSIBLE);
     let scope = if caps.can_persist() { "PERSIST" } else { "GLOBAL" };
     if caps.super_read_only {
         format!("SET {scope} super_read_only = {shut}, {scope} read_only = {shut}")
     } else {
-        format!("SET {scope} read_only = {shut}")
+        let domain = domain.map_or_else(String::new, |domain| {
+            format!("GLOBAL gtid_domain_id = {domain}, ")
+        });
+        format!("SET {domain}{scope} read_only = {shut}")
     }
 }
 
@@ -43,7 +47,12 @@ pub(super) async fn promote(inner: &Inner, terms: Terms) -> Result<Answer, Serve
     let Some(deadline) = terms.deadline else {
         return refused(WhyKind::Refused, "promote without a deadline");
     };
-    let open = statement(caps, &inner.clocks.in_time(Side::Green, deadline));
+    let domain = inner
+        .facts()
+        .way_back
+        .as_ref()
+        .and_then(|wired| wired.green_domain);
+    let open = statement(caps, &inner.clocks.in_time(Side::Green, deadline), domain);
     let mut slot = inner.sessions.promote.lock().await;
     let Some(session) = slot.as_mut() else {
         return Err(lost(
@@ -307,18 +316,18 @@ mod tests {
         let mut caps = known("mysql-9.7");
         let in_time = "IF(late, 0, 9)";
         assert_eq!(
-            statement(&caps, "late"),
+            statement(&caps, "late", None),
             format!("SET PERSIST super_read_only = {in_time}, PERSIST read_only = {in_time}")
         );
         // As 5.7: two flags and no SET PERSIST.
         caps.persist = false;
         assert_eq!(
-            statement(&caps, "late"),
+            statement(&caps, "late", None),
             format!("SET GLOBAL super_read_only = {in_time}, GLOBAL read_only = {in_time}")
         );
         assert_eq!(
-            statement(&known("mariadb-11.8"), "late"),
-            format!("SET GLOBAL read_only = {in_time}")
+            statement(&known("mariadb-11.8"), "late", Some(7)),
+            format!("SET GLOBAL gtid_domain_id = 7, GLOBAL read_only = {in_time}")
         );
     }
 }

@@ -57,7 +57,7 @@ pub struct WiredBack {
     pub followed_before: bool,
     /// Host and port of green, as blue calls it.
     pub source: (String, u16),
-    /// MariaDB: green's `gtid_domain_id` before, where it is given one of its own.
+    /// MariaDB: the `gtid_domain_id` that green is given when it is promoted, where it has blue's.
     pub green_domain: Option<u32>,
 }
 
@@ -80,11 +80,7 @@ pub(super) async fn read(
         ..WiredBack::default()
     };
     if settings.position_kind() == PositionKind::GtidList {
-        let doing = "read the domain of what is written there";
-        let sql = "SELECT @@GLOBAL.gtid_domain_id";
-        let (of_blue,): (u32,) = blue.one(doing, sql, budget).await?;
-        let (of_green,): (u32,) = green.one(doing, sql, budget).await?;
-        wired.green_domain = (of_blue == of_green).then_some(of_green);
+        wired.green_domain = own_domain(blue, green, budget).await?;
     }
     Ok(Some(wired))
 }
@@ -175,9 +171,6 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
     let is_there = follow::follows(&channels, &who, &source)
         .map_err(|other| NotWired::Why(format!("it follows {other}")))?;
     if !is_there {
-        if wired(inner).and_then(|wired| wired.green_domain).is_some() {
-            give_green_its_own_domain(inner, budget).await?;
-        }
         let tell = Change {
             side: Side::Blue,
             what: format!("tell blue to follow green at {}:{}", source.host, source.port),
@@ -213,26 +206,22 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
     }
 }
 
-/// MariaDB: what is written on both sides of the switch must never stand in one order (a `FLUSH TABLES` on the sealed blue
-/// beside a write on green stopped both channels with 1950).
-async fn give_green_its_own_domain(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
-    let doing = "read the domains that green has";
-    let mut green = inner.control(Side::Green, budget).await?;
-    let (place, number): (String, u32) = green
-        .one(
-            doing,
-            "SELECT @@GLOBAL.gtid_binlog_pos, @@GLOBAL.server_id",
-            budget,
-        )
-        .await?;
-    let own = own_domain(&place, number);
-    green
-        .run("give green a domain of its own", &set_domain(own), budget)
-        .await
+/// The domain that green is to write in, where it is told to write in blue's. What is written on both sides of the switch
+/// must never stand in one order: a `FLUSH TABLES` on the sealed blue beside a write on green stopped both channels (1950).
+async fn own_domain(
+    blue: &mut Session,
+    green: &mut Session,
+    budget: Duration,
+) -> Result<Option<u32>, ServerError> {
+    let doing = "read the domains of what is written";
+    let (of_blue,): (u32,) = blue.one(doing, "SELECT @@GLOBAL.gtid_domain_id", budget).await?;
+    let question = "SELECT @@GLOBAL.gtid_domain_id, @@GLOBAL.gtid_binlog_pos, @@GLOBAL.server_id";
+    let (of_green, place, number): (u32, String, u32) = green.one(doing, question, budget).await?;
+    Ok((of_blue == of_green).then(|| unused_domain(&place, number)))
 }
 
 /// A domain that nothing was written in so far.
-fn own_domain(place: &str, server_id: u32) -> u32 {
+fn unused_domain(place: &str, server_id: u32) -> u32 {
     let used: Vec<u32> = place
         .split(',')
         .filter_map(|gtid| gtid.trim().split('-').next()?.parse().ok())
@@ -241,10 +230,6 @@ fn own_domain(place: &str, server_id: u32) -> u32 {
         .map(|n| server_id.wrapping_add(n))
         .find(|domain| !used.contains(domain))
         .unwrap_or(server_id)
-}
-
-fn set_domain(domain: u32) -> String {
-    format!("SET GLOBAL gtid_domain_id = {domain}")
 }
 
 /// What lets a sealed MariaDB go on by GTID: from what it has executed, its own and green's.
@@ -272,9 +257,6 @@ async fn take_away(inner: &Inner, budget: Duration) -> Result<Vec<Debt>, ServerE
     }
     let settings = &inner.settings;
     let mut left = Vec::new();
-    if let Some(domain) = wired.green_domain {
-        left.extend(give_domain_back(inner, domain, budget).await);
-    }
     let caps = &settings.blue.caps;
     let mut blue = inner.control(Side::Blue, budget).await?;
     let channels = status::read(&mut blue, caps, budget).await?;
@@ -298,23 +280,6 @@ async fn take_away(inner: &Inner, budget: Duration) -> Result<Vec<Debt>, ServerE
     Ok(left)
 }
 
-/// A green that is away keeps nobody from opening blue, and its restart gives it the domain of its option file.
-async fn give_domain_back(inner: &Inner, domain: u32, budget: Duration) -> Option<Debt> {
-    let statement = set_domain(domain);
-    let given = match inner.control(Side::Green, budget).await {
-        Ok(mut green) => green.run("give green its domain back", &statement, budget).await,
-        Err(e) => Err(e),
-    };
-    match given {
-        Ok(()) => None,
-        Err(e) if e.code().is_none() => {
-            tracing::warn!(error = %e, "green keeps the domain that it was given until it restarts");
-            None
-        }
-        Err(e) => Some(owed(Side::Green, &statement, &e)),
-    }
-}
-
 fn owed(side: Side, statement: &str, error: &ServerError) -> Debt {
     Debt {
         step: Step::Undo,
@@ -333,13 +298,6 @@ pub(super) fn planned(settings: &Settings) -> Vec<(Side, String, String)> {
         return Vec::new();
     };
     let mut all = Vec::new();
-    if settings.position_kind() == PositionKind::GtidList {
-        all.push((
-            Side::Green,
-            "SET GLOBAL gtid_domain_id = <a domain of its own>".to_owned(),
-            "SET GLOBAL gtid_domain_id = <as before>".to_owned(),
-        ));
-    }
     let (host, port) = &back.source;
     let word = match settings.blue.caps.change_source {
         Words::New => ("CHANGE REPLICATION SOURCE TO", "SOURCE"),
@@ -467,9 +425,9 @@ mod tests {
 
     #[test]
     fn green_is_given_a_domain_that_nothing_was_written_in() {
-        assert_eq!(own_domain("0-1-17", 2), 2);
-        assert_eq!(own_domain("0-1-17,2-9-4", 2), 3);
-        assert_eq!(own_domain("", 2), 2);
-        assert_eq!(own_domain("4294967295-1-1", u32::MAX), 0);
+        assert_eq!(unused_domain("0-1-17", 2), 2);
+        assert_eq!(unused_domain("0-1-17,2-9-4", 2), 3);
+        assert_eq!(unused_domain("", 2), 2);
+        assert_eq!(unused_domain("4294967295-1-1", u32::MAX), 0);
     }
 }
