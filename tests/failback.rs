@@ -99,6 +99,7 @@ async fn stays(kind: Kind) {
 
     operator.switch("").end(LONG).await.expect("switched", 0);
     let watch = scene.watch().await;
+    soaks(&scene, &operator).await;
     let late = operator.failback("drain.before=pause:2300").end(LONG).await;
     late.expect("released", 3);
     for point in ["wire-back.after", "hold.after", "disarm.after"] {
@@ -121,6 +122,22 @@ async fn stays(kind: Kind) {
         status.told()
     );
     finished(&scene, &operator).await;
+}
+
+/// Nothing to say of a pair that is as it should be; an alarm when blue does not follow, and when it accepts writes.
+async fn soaks(scene: &Scene, operator: &Operator) {
+    operator.soak("5s").end(LONG).await.expect("done", 0);
+    let (stop, start) = match scene.kind {
+        Kind::MySql => ("STOP REPLICA", "START REPLICA"),
+        Kind::MariaDb => ("STOP SLAVE", "START SLAVE"),
+    };
+    scene.pair.blue.run(&[stop]).await.unwrap();
+    let ended = operator.soak("6s").end(LONG).await;
+    scene.pair.blue.run(&[start]).await.unwrap();
+    assert_eq!(ended.code, Some(2), "{}", ended.told());
+    assert!(ended.why().contains("way-back"), "{}", ended.told());
+    let ended = operator.soak("5s").end(LONG).await;
+    ended.expect("done", 0);
 }
 
 /// Neither server follows the other, and nothing of bleen's is left but what is said.

@@ -177,6 +177,19 @@ pub enum Command {
         confirm: Option<String>,
     },
 
+    /// After a switch: see that going back would lose nothing. Exit code 2 if there was an alarm.
+    ///
+    /// Watches how far blue is behind green, that it follows without an error, that it refuses writes and that green
+    /// accepts them. Writes nothing but the heartbeat on green.
+    Soak {
+        /// The playbook that the pair was switched with.
+        #[arg(value_name = "PLAYBOOK")]
+        playbook: PathBuf,
+        /// How long, such as 10m. Without it: as the playbook says.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        for_: Option<Duration>,
+    },
+
     /// Give up going back: the other server follows no more, and bleen's own schema is taken away from both.
     Finish {
         /// The playbook that the pair was switched with.

@@ -31,6 +31,7 @@ pub mod run_dir;
 mod sandbox;
 mod sight;
 mod signals;
+mod soak;
 mod status;
 mod switch;
 mod unfinished;
@@ -112,6 +113,7 @@ fn run(args: Args, printer: &mut Printer) -> Result<Ending, CliError> {
         Command::Failback { playbook, confirm } => {
             failback::run(&playbook, confirm.as_deref(), &args.global, printer)
         }
+        Command::Soak { playbook, for_ } => soak::run(&playbook, for_, &args.global),
         Command::Finish { playbook, confirm } => {
             finish::run(&playbook, confirm.as_deref(), &args.global, printer)
         }

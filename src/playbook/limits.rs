@@ -83,6 +83,10 @@ durations! {
     HEARTBEAT = "lag.heartbeat", 100 * MS, 10 * MS, 10 * SECOND;
     /// How long catching up may take before bleen gives up.
     CATCH_UP = "lag.catch_up", HOUR, SECOND, 7 * 24 * HOUR;
+    /// How long a pair is watched after the switch.
+    SOAK_TIME = "soak.time", 10 * MINUTE, SECOND, 30 * 24 * HOUR;
+    /// How far blue may be behind green after the switch.
+    SOAK_LAG = "soak.max_lag", 10 * SECOND, 100 * MS, HOUR;
     /// All routes together; after it the hold is released anyway and the rest is debt.
     ROUTE_LIMIT = "routing.limit", 2 * SECOND, 100 * MS, MINUTE;
     /// Time for one hook.

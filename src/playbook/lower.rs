@@ -11,8 +11,8 @@ use super::diagnostics::{Problems, Span, did_you_mean};
 use super::limits::{self, CountLimits, DurationLimits, RatioLimits};
 use super::model::{
     Address, Compare, DataProof, Digests, Endpoint, Exec, GateMoment, GateQuery, HoldWay, Hook, HookFailure,
-    HookMoment, Lag, Pair, PasswordSource, Playbook, PrivilegedSessions, Replication, Route, Routing, Start,
-    StatementWaiver, Switch, Tls, Validate, Waiver, Warm,
+    HookMoment, Lag, Pair, PasswordSource, Playbook, PrivilegedSessions, Replication, Route, Routing, Soak,
+    Start, StatementWaiver, Switch, Tls, Validate, Waiver, Warm,
 };
 use super::sql;
 use super::syntax;
@@ -36,6 +36,7 @@ pub(super) fn playbook(file: &syntax::File, problems: &mut Problems) -> Playbook
         replication,
         switch: switch(file.switch.as_ref().map(|at| &at.value), problems),
         lag: lag(file.lag.as_ref().map(|at| &at.value), problems),
+        soak: soak(file.soak.as_ref().map(|at| &at.value), problems),
         validate: validate(file.validate.as_ref().map(|at| &at.value), problems),
         warm: file.warm.as_ref().map(|at| warm(&at.value, problems)),
         routing: routing(file.routing.as_ref().map(|at| &at.value), problems),
@@ -333,6 +334,16 @@ fn lag(keys: Option<&syntax::LagKeys>, problems: &mut Problems) -> Lag {
         observe: time(|keys| &keys.observe, &limits::LAG_OBSERVE),
         heartbeat: time(|keys| &keys.heartbeat, &limits::HEARTBEAT),
         catch_up: time(|keys| &keys.catch_up, &limits::CATCH_UP),
+    }
+}
+
+fn soak(keys: Option<&syntax::SoakKeys>, problems: &mut Problems) -> Soak {
+    let mut time = |field: fn(&syntax::SoakKeys) -> &Option<At<syntax::Span>>, limits: &DurationLimits| {
+        duration(keys.and_then(|keys| field(keys).as_ref()), limits, problems)
+    };
+    Soak {
+        time: time(|keys| &keys.time, &limits::SOAK_TIME),
+        max_lag: time(|keys| &keys.max_lag, &limits::SOAK_LAG),
     }
 }
 

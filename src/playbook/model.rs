@@ -30,6 +30,8 @@ pub struct Playbook {
     pub switch: Switch,
     /// What counts as caught up.
     pub lag: Lag,
+    /// What is watched after the switch.
+    pub soak: Soak,
     /// What has to be equal on both sides.
     pub validate: Validate,
     /// How green's buffer pool is warmed before the hold; `None` if it is not.
@@ -220,6 +222,15 @@ pub struct Switch {
     pub privileged_sessions: PrivilegedSessions,
     /// Whether a switch goes on where blue cannot follow green.
     pub accept_no_way_back: bool,
+}
+
+/// What is watched after the switch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Soak {
+    /// How long it is watched.
+    pub time: Duration,
+    /// How far blue may be behind green.
+    pub max_lag: Duration,
 }
 
 /// What counts as caught up.

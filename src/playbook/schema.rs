@@ -12,6 +12,7 @@ use super::syntax;
 const SECTIONS: &[(&str, &str)] = &[
     ("switch", "SwitchKeys"),
     ("lag", "LagKeys"),
+    ("soak", "SoakKeys"),
     ("routing", "RoutingKeys"),
     ("hooks", "HookExec"),
     ("validate.queries", "QueryKeys"),

@@ -82,6 +82,8 @@ section! {
             switch: SwitchKeys,
             /// What counts as caught up.
             lag: LagKeys,
+            /// What is watched after the switch.
+            soak: SoakKeys,
             /// What has to be equal on both sides.
             validate: ValidateKeys,
             /// Before the hold, the statements of `validate.digests` are replayed on green until its buffer pool answers them.
@@ -322,6 +324,18 @@ section! {
 }
 
 section! {
+    /// What is watched after the switch, while going back loses nothing.
+    SoakKeys {
+        optional {
+            /// How long `bleen soak` watches.
+            time: Span,
+            /// How far blue may be behind green before that is an alarm.
+            max_lag: Span,
+        }
+    }
+}
+
+section! {
     /// What has to be equal on both sides.
     ValidateKeys {
         optional {
@@ -552,9 +566,10 @@ impl Decode for GuardrailName {
 
 /// Finds the section in which a key, or one that is written much like it, is known.
 pub(super) fn home_of(name: &str) -> Option<(&'static str, &'static str)> {
-    let sections: [(&'static str, &'static [&'static str]); 8] = [
+    let sections: [(&'static str, &'static [&'static str]); 9] = [
         ("switch", SwitchKeys::KEYS),
         ("lag", LagKeys::KEYS),
+        ("soak", SoakKeys::KEYS),
         ("replication", ReplicationKeys::KEYS),
         ("validate", ValidateKeys::KEYS),
         ("validate.digests", DigestKeys::KEYS),

@@ -220,6 +220,16 @@ impl Operator {
         self.start(&arguments, &[], None)
     }
 
+    /// `bleen soak` for a while.
+    pub fn soak(&self, length: &str) -> Running {
+        let playbook = self.playbook.to_str().unwrap();
+        self.start(
+            &["soak", playbook, "--for", length, "--output", "json"],
+            &[],
+            None,
+        )
+    }
+
     /// `bleen status`.
     pub fn status(&self) -> Running {
         let playbook = self.playbook.to_str().unwrap();
