@@ -338,7 +338,14 @@ async fn measure(
     wanted: &Wanted,
 ) -> Samples {
     let samples = wanted.samples;
-    let pair = support::following(blue, green, &PairOptions::default()).await;
+    let mut options = PairOptions::default();
+    if wanted.in_memory {
+        // The same for every number of rows: what is compared is the work, not a disk.
+        for server in [&mut options.blue, &mut options.green] {
+            server.extra = vec!["innodb-buffer-pool-size=2G".into()];
+        }
+    }
+    let pair = support::following(blue, green, &options).await;
     load_shop(&pair.blue, &pair.accounts).await.unwrap();
     if rows > 0 {
         add_rows(&pair, rows).await;
@@ -436,6 +443,7 @@ struct Wanted {
     proof: bool,
     highest: bool,
     each: bool,
+    in_memory: bool,
 }
 
 impl Wanted {
@@ -458,7 +466,11 @@ async fn main() {
     };
     let number = |name: &str| -> Option<u64> { value(name).map(|n| n.parse().unwrap()) };
     let is_asked = |name: &str| arguments.iter().any(|a| a == name);
+    let sizes: Vec<u64> = value("--rows").map_or(vec![0], |list| {
+        list.split(',').map(|rows| rows.parse().unwrap()).collect()
+    });
     let asked = Wanted {
+        in_memory: sizes.iter().any(|rows| *rows > 0),
         samples: number("--samples").map_or(40, |n| usize::try_from(n).unwrap()),
         proof: is_asked("--proof"),
         highest: is_asked("--highest"),
@@ -470,9 +482,6 @@ async fn main() {
             .without_time()
             .init();
     }
-    let sizes: Vec<u64> = value("--rows").map_or(vec![0], |list| {
-        list.split(',').map(|rows| rows.parse().unwrap()).collect()
-    });
     let samples = asked.samples;
     let only = number("--writers").map(|n| u32::try_from(n).unwrap());
     let wanted = |family: &str| {

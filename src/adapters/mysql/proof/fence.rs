@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join, try_join_all};
 use mysql_async::Row;
 
 use super::defined::Defined;
@@ -141,11 +142,15 @@ pub struct Compared {
     pub differ: Vec<String>,
 }
 
-/// One session on each side.
+/// Sessions that read at once on each side. The hold has closed every table on blue, and to open one again takes longer
+/// than to read a few rows of it.
+const AT_ONE_SIDE: usize = 2;
+
+/// Sessions on both sides.
 pub struct FenceReader {
     proof: FenceProof,
-    blue: Session,
-    green: Session,
+    blue: [Session; AT_ONE_SIDE],
+    green: [Session; AT_ONE_SIDE],
     /// What both sides have answered.
     read: Option<Result<BothRead, String>>,
 }
@@ -175,31 +180,33 @@ struct BothRead {
 const DOING: &str = "compare rows at the fence";
 
 impl FenceReader {
-    /// Opens both sessions.
+    /// Opens its sessions.
     ///
     /// # Errors
     /// A session that cannot be opened.
     pub async fn open(proof: &FenceProof) -> Result<Self, ServerError> {
+        let one = |side| proof.common.session(side);
         let (blue, green) = join(
-            proof.common.session(Side::Blue),
-            proof.common.session(Side::Green),
+            join(one(Side::Blue), one(Side::Blue)),
+            join(one(Side::Green), one(Side::Green)),
         )
         .await;
         Ok(Self {
             proof: proof.clone(),
-            blue: blue?,
-            green: green?,
+            blue: [blue.0?, blue.1?],
+            green: [green.0?, green.1?],
             read: None,
         })
     }
 
     /// The numbers of its sessions.
     #[must_use]
-    pub fn session(&self, side: Side) -> u64 {
-        match side {
-            Side::Blue => self.blue.id(),
-            Side::Green => self.green.id(),
-        }
+    pub fn sessions(&self, side: Side) -> [u64; AT_ONE_SIDE] {
+        let sessions = match side {
+            Side::Blue => &self.blue,
+            Side::Green => &self.green,
+        };
+        sessions.each_ref().map(Session::id)
     }
 
     /// Lets no comparison run any more: a hold would wait for it. `false` if one does not end.
@@ -233,19 +240,12 @@ impl FenceReader {
         let questions = self.questions(&all).map_err(in_words)?;
         let caps = &self.proof.common.green.caps;
         let (blue, green) = join(
-            timed(answers(
-                &mut self.blue,
-                &questions,
-                |question| &question.blue,
-                deadline,
-            )),
-            timed(answers_once_there(
-                &mut self.green,
-                caps,
-                &questions,
-                to,
-                deadline,
-            )),
+            timed(shared(&mut self.blue, &questions, |session, some| {
+                answers(session, some, |question| &question.blue, deadline).boxed()
+            })),
+            timed(shared(&mut self.green, &questions, |session, some| {
+                answers_once_there(session, caps, some, to, deadline).boxed()
+            })),
         )
         .await;
         tracing::debug!(?stream, questions = questions.len(), blue = ?blue.1, green = ?green.1, "read at the fence");
@@ -349,9 +349,10 @@ impl FenceReader {
         compared: &mut Compared,
     ) -> Result<(), Trouble> {
         let of = &question.defined.expressions;
+        let ([on_blue, ..], [on_green, ..]) = (&self.blue, &self.green);
         let both = || -> Result<(Rows, Rows), Trouble> {
-            let blue = digest::read_rows(&self.blue, &of.blue, blue);
-            let green = digest::read_rows(&self.green, &of.green, green);
+            let blue = digest::read_rows(on_blue, &of.blue, blue);
+            let green = digest::read_rows(on_green, &of.green, green);
             Ok((to_rows(&of.blue.key, blue)?, to_rows(&of.green.key, green)?))
         };
         let table = &question.table;
@@ -373,8 +374,8 @@ impl FenceReader {
             }
             Part::Range => {
                 compared.ranges += 1;
-                let blue = digest::read_digest(&self.blue, blue).map_err(trouble)?;
-                let green = digest::read_digest(&self.green, green).map_err(trouble)?;
+                let blue = digest::read_digest(on_blue, blue).map_err(trouble)?;
+                let green = digest::read_digest(on_green, green).map_err(trouble)?;
                 if blue != green {
                     compared.differ.push(format!("a range of rows of {table}"));
                 }
@@ -392,7 +393,22 @@ fn in_words(trouble: Trouble) -> String {
     trouble.why
 }
 
-/// One side's answers to all questions, in order.
+/// The answers of one side to all questions, in order; each of its sessions has a share of them.
+async fn shared<'a, F>(
+    sessions: &'a mut [Session; AT_ONE_SIDE],
+    questions: &'a [Question],
+    ask: F,
+) -> Result<Vec<Vec<Row>>, String>
+where
+    F: Fn(&'a mut Session, &'a [Question]) -> BoxFuture<'a, Result<Vec<Vec<Row>>, String>>,
+{
+    let share = questions.len().div_ceil(AT_ONE_SIDE).max(1);
+    let shares = sessions.iter_mut().zip(questions.chunks(share));
+    let answers = try_join_all(shares.map(|(session, some)| ask(session, some))).await?;
+    Ok(answers.concat())
+}
+
+/// A session's answers to questions, in order.
 async fn answers(
     session: &mut Session,
     questions: &[Question],
