@@ -91,10 +91,12 @@ pub async fn near(
             names(of)
         )
     };
+    // USE and not FORCE: MySQL 8.0 and later do not look at an index that is forced, and expect one row.
     let sql = format!(
-        "EXPLAIN FORMAT=TRADITIONAL SELECT {} FROM {} WHERE {}; {}; {}",
+        "EXPLAIN FORMAT=TRADITIONAL SELECT {} FROM {} USE INDEX ({}) WHERE {}; {}; {}",
         reads(of),
-        of.from,
+        of.name,
+        of.index,
         key::in_range(&of.key, &lower),
         one(&lower, " DESC"),
         one(&upper, "")

@@ -52,6 +52,8 @@ pub struct Expression {
     pub(super) from: String,
     /// The quoted name of the table.
     pub(super) name: String,
+    /// The quoted name of the index.
+    pub(super) index: String,
     /// The columns of the key.
     pub key: Vec<KeyColumn>,
     /// The text of a row without its STORED generated columns.
@@ -142,9 +144,11 @@ impl Expressions {
         let side = |table: &Table, index: &Key, key, pieces: fn(&(Piece, Piece)) -> &Piece| {
             let text = |of: &[(Piece, Piece)]| row_text(of.iter().map(pieces));
             let name = quote::qualified(&table.schema, &table.name);
+            let index = quote::identifier(&index.index);
             Expression {
-                from: format!("{name} FORCE INDEX ({})", quote::identifier(&index.index)),
+                from: format!("{name} FORCE INDEX ({index})"),
                 name,
+                index,
                 key,
                 row: text(&written),
                 generated: has_generated.then(|| text(&generated)),
