@@ -54,10 +54,10 @@ const SOME_WRITES: u64 = 200;
 const RATE: u32 = 50;
 
 /// How long a rate is tried.
-const TRIED: Duration = Duration::from_secs(5);
+const TRIED: Duration = Duration::from_secs(20);
 
-/// A green that executes within this, beside the load, what blue has executed keeps up.
-const KEEPS_UP: Duration = Duration::from_millis(500);
+/// A green that executes within this, beside the load, what blue has executed keeps up: as it must before a hold.
+const KEEPS_UP: Duration = AT_ONCE;
 
 struct Ends {
     from: Session,
