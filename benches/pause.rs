@@ -4,7 +4,11 @@
 //! `cargo bench --bench pause` prints one line per family and load; `-- --samples N` for another number than 40 each,
 //! `-- mysql` or `-- mariadb` for one family. `-- --proof` gives bleen, and not the hand, the data proof: every row proved
 //! before the hold, and what was touched since compared under it; `-- --rows N` adds a table of so many rows that the load
-//! does not touch, and `-- --writers N` takes that number of writers only. The pause is from the hold's statement sent to promote confirmed.
+//! does not touch, `-- --rows 0,N` measures without it and with it and prints the ratio, and `-- --writers N` takes that
+//! number of writers only. `-- --highest` first raises the writers' rate until green does not keep up, and measures at the
+//! highest at which it did. `-- --each` prints the steps of every sample, and what
+//! reading at the fence took. The pause is from the hold's statement sent to
+//! promote confirmed.
 
 #![expect(
     clippy::print_stdout,
@@ -45,6 +49,15 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Writes that are seen acknowledged before each sample.
 const SOME_WRITES: u64 = 200;
+
+/// Writes of each writer in a second.
+const RATE: u32 = 50;
+
+/// How long a rate is tried.
+const TRIED: Duration = Duration::from_secs(20);
+
+/// A green that executes within this, beside the load, what blue has executed keeps up: as it must before a hold.
+const KEEPS_UP: Duration = AT_ONCE;
 
 struct Ends {
     from: Session,
@@ -277,25 +290,75 @@ impl Samples {
     }
 }
 
-async fn measure((blue, green): (ServerKind, ServerKind), writers: u32, wanted: &Wanted) -> Samples {
+fn start(pair: &SandboxPair, writers: u32, rate: u32) -> Load {
+    let (on_blue, on_green) = Endpoint::both(pair);
+    let options = LoadOptions {
+        writers,
+        rate,
+        ..LoadOptions::default()
+    };
+    Load::start(&on_blue, &on_green, options).unwrap()
+}
+
+/// The highest rate of each writer, doubled from step to step, at which green keeps up and blue still takes more writes.
+async fn highest(pair: &SandboxPair, writers: u32) -> u32 {
+    let (mut best, mut most) = (RATE, 0.0);
+    for rate in (0..6).map(|doubled| RATE << doubled) {
+        let load = start(pair, writers, rate);
+        load.progress(SOME_WRITES, Duration::from_secs(20)).await.unwrap();
+        let mut ends = ends(pair, Side::Blue).await;
+        let count = |of: &Load| of.snapshot().acknowledged.0;
+        let (began, before) = (Instant::now(), count(&load));
+        tokio::time::sleep(TRIED).await;
+        let position = text(&mut ends.from_control, executed(&ends.from_caps)).await;
+        let asked = Instant::now();
+        let question = wait(&ends.to_caps, &position);
+        ends.to.run("bench", &question, BUDGET * 2).await.unwrap();
+        let (behind, writes) = (asked.elapsed(), count(&load) - before);
+        let rate_seen = writes as f64 / began.elapsed().as_secs_f64();
+        println!(
+            "  {writers} x {rate}/s: {rate_seen:.0} writes acknowledged a second, green {:.1} ms behind",
+            behind.as_secs_f64() * 1e3
+        );
+        load.stop().await;
+        support::caught_up(pair).await;
+        // What the machine does not take is no higher rate.
+        if behind > KEEPS_UP || rate_seen < most * 1.1 {
+            break;
+        }
+        (best, most) = (rate, rate_seen);
+    }
+    best
+}
+
+async fn measure(
+    (blue, green): (ServerKind, ServerKind),
+    writers: u32,
+    rows: u64,
+    wanted: &Wanted,
+) -> Samples {
     let samples = wanted.samples;
-    let pair = support::following(blue, green, &PairOptions::default()).await;
+    let mut options = PairOptions::default();
+    if wanted.in_memory {
+        // The same for every number of rows: what is compared is the work, not a disk.
+        for server in [&mut options.blue, &mut options.green] {
+            server.extra = vec!["innodb-buffer-pool-size=2G".into()];
+        }
+    }
+    let pair = support::following(blue, green, &options).await;
     load_shop(&pair.blue, &pair.accounts).await.unwrap();
-    if let Some(rows) = wanted.rows {
+    if rows > 0 {
         add_rows(&pair, rows).await;
     }
     support::caught_up(&pair).await;
-    let (on_blue, on_green) = Endpoint::both(&pair);
-    let load = Load::start(
-        &on_blue,
-        &on_green,
-        LoadOptions {
-            writers,
-            rate: 50,
-            ..LoadOptions::default()
-        },
-    )
-    .unwrap();
+    let rate = if wanted.highest {
+        highest(&pair, writers).await
+    } else {
+        RATE
+    };
+    println!("  measured at {writers} x {rate}/s, with {rows} rows that stand still beside the shop's");
+    let (on_blue, _) = Endpoint::both(&pair);
+    let load = start(&pair, writers, rate);
     load.progress(200, Duration::from_secs(20)).await.unwrap();
     let mut seen = Samples::default();
     let random = RandomState::new();
@@ -314,6 +377,7 @@ async fn measure((blue, green): (ServerKind, ServerKind), writers: u32, wanted: 
             let (pause, steps) = tokio::spawn(async move { by_hand(&mut ends).await })
                 .await
                 .unwrap();
+            wanted.each("by hand", &steps);
             seen.hand.push(pause.as_secs_f64() * 1e3);
             seen.steps(0, steps);
         } else {
@@ -344,7 +408,9 @@ async fn measure((blue, green): (ServerKind, ServerKind), writers: u32, wanted: 
             seen.bleen.push(ended.pause.unwrap().as_secs_f64() * 1e3);
             let inside = ended.timings.iter().map(|t| (t.command, t.took));
             let first = inside.skip_while(|(name, _)| *name != "hold");
-            seen.steps(1, first.take_while(|(name, _)| *name != "write-epoch"));
+            let steps: Vec<_> = first.take_while(|(name, _)| *name != "write-epoch").collect();
+            wanted.each("bleen", &steps);
+            seen.steps(1, steps);
         }
         // And back, by hand, so that every sample goes from blue to green.
         follow_back(&pair, Side::Green).await;
@@ -375,21 +441,47 @@ fn at(values: &[f64], share: f64) -> f64 {
 struct Wanted {
     samples: usize,
     proof: bool,
-    rows: Option<u64>,
+    highest: bool,
+    each: bool,
+    in_memory: bool,
+}
+
+impl Wanted {
+    fn each(&self, who: &str, steps: &[(&'static str, Duration)]) {
+        if self.each {
+            let took = steps
+                .iter()
+                .map(|(name, took)| format!("{name} {:.2}", took.as_secs_f64() * 1e3));
+            println!("    {who}: {}", took.collect::<Vec<_>>().join(", "));
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let number = |name: &str| -> Option<u64> {
+    let value = |name: &str| {
         let at = arguments.iter().position(|a| a == name)?;
-        Some(arguments.get(at + 1)?.parse().unwrap())
+        arguments.get(at + 1)
     };
+    let number = |name: &str| -> Option<u64> { value(name).map(|n| n.parse().unwrap()) };
+    let is_asked = |name: &str| arguments.iter().any(|a| a == name);
+    let sizes: Vec<u64> = value("--rows").map_or(vec![0], |list| {
+        list.split(',').map(|rows| rows.parse().unwrap()).collect()
+    });
     let asked = Wanted {
+        in_memory: sizes.iter().any(|rows| *rows > 0),
         samples: number("--samples").map_or(40, |n| usize::try_from(n).unwrap()),
-        proof: arguments.iter().any(|a| a == "--proof"),
-        rows: number("--rows"),
+        proof: is_asked("--proof"),
+        highest: is_asked("--highest"),
+        each: is_asked("--each"),
     };
+    if asked.each {
+        tracing_subscriber::fmt()
+            .with_env_filter("bleen::adapters::mysql::proof::fence=debug")
+            .without_time()
+            .init();
+    }
     let samples = asked.samples;
     let only = number("--writers").map(|n| u32::try_from(n).unwrap());
     let wanted = |family: &str| {
@@ -414,32 +506,47 @@ async fn main() {
             if !wanted(family) {
                 continue;
             }
-            println!("{name}, {writers} writers x 50/s, {samples} samples each:");
-            let seen = measure((blue, green), writers, &asked).await;
-            let (hand, ours) = (at(&seen.hand, 0.5), at(&seen.bleen, 0.5));
-            let (hand95, ours95) = (at(&seen.hand, 0.95), at(&seen.bleen, 0.95));
-            println!(
-                "  by hand median {hand:.1} ms, p95 {hand95:.1} ms; bleen median {ours:.1} ms, p95 {ours95:.1} ms; \
-                 ratio of medians {:.2}, of p95 {:.2}",
-                ours / hand,
-                ours95 / hand95
-            );
-            if !seen.compared.is_empty() {
-                println!(
-                    "  rows compared at the fence: median {:.0}, most {:.0}",
-                    at(&seen.compared, 0.5),
-                    at(&seen.compared, 1.0)
-                );
+            println!("{name}, {writers} writers, {samples} samples each:");
+            let mut pauses = Vec::new();
+            for rows in &sizes {
+                let seen = measure((blue, green), writers, *rows, &asked).await;
+                pauses.push(at(&seen.bleen, 0.5));
+                show(&seen);
             }
-            for (who, steps) in ["by hand", "bleen"].iter().zip(&seen.steps) {
-                let medians = steps
-                    .iter()
-                    .map(|(name, took)| format!("{name} {:.2}", at(took, 0.5)));
+            if let [first, .., last] = pauses.as_slice() {
                 println!(
-                    "  {who}, medians in ms: {}",
-                    medians.collect::<Vec<_>>().join(", ")
+                    "  ratio of bleen's medians, the last number of rows to the first: {:.2}",
+                    last / first
                 );
             }
         }
+    }
+}
+
+/// Prints what was measured.
+fn show(seen: &Samples) {
+    let (hand, ours) = (at(&seen.hand, 0.5), at(&seen.bleen, 0.5));
+    let (hand95, ours95) = (at(&seen.hand, 0.95), at(&seen.bleen, 0.95));
+    println!(
+        "  by hand median {hand:.1} ms, p95 {hand95:.1} ms; bleen median {ours:.1} ms, p95 {ours95:.1} ms; \
+         ratio of medians {:.2}, of p95 {:.2}",
+        ours / hand,
+        ours95 / hand95
+    );
+    if !seen.compared.is_empty() {
+        println!(
+            "  rows compared at the fence: median {:.0}, most {:.0}",
+            at(&seen.compared, 0.5),
+            at(&seen.compared, 1.0)
+        );
+    }
+    for (who, steps) in ["by hand", "bleen"].iter().zip(&seen.steps) {
+        let medians = steps
+            .iter()
+            .map(|(name, took)| format!("{name} {:.2}", at(took, 0.5)));
+        println!(
+            "  {who}, medians in ms: {}",
+            medians.collect::<Vec<_>>().join(", ")
+        );
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bleen::adapters::mysql::capabilities::probe;
 use bleen::adapters::mysql::proof::columns::{self, Table};
+use bleen::adapters::mysql::proof::cut::{self, Spread};
 use bleen::adapters::mysql::proof::digest::{self, Form};
 use bleen::adapters::mysql::proof::expression::{Class, Expressions};
 use bleen::adapters::mysql::proof::key::{KeyValue, Part, Range};
@@ -16,6 +17,8 @@ use bleen::adapters::mysql::proof::{self_test, settings};
 use bleen::adapters::mysql::session::{Address, Purpose, Session, Target, Tls};
 use bleen::domain::capabilities::Capabilities;
 use bleen::domain::ids::Side;
+use bleen::domain::proof::key::{Key, KeyPart};
+use bleen::domain::proof::ranges::Bounds;
 use bleen::domain::server::Family;
 use bleen::sandbox::{Account, LocateOptions, Rights, RunningServer, ServerKind, ServerOptions, locate};
 use mysql_async::prelude::Queryable;
@@ -1025,6 +1028,73 @@ async fn range_scans(world: &mut World) {
     assert_eq!(digest.rows, 75);
 }
 
+/// A table is cut near where so many rows end, unless many more than were asked for may be there: then it is counted.
+async fn cuts(world: &mut World) {
+    let columns = "id BIGINT PRIMARY KEY, v INT";
+    world.create(columns, columns).await;
+    // Even numbers up to 4,000, and some more far away.
+    for from in 0..20 {
+        let rows = (1..=100).map(|n| format!("({}, 0)", 2 * (from * 100 + n)));
+        let rows = rows.collect::<Vec<_>>().join(", ");
+        world.blue.run(&format!("INSERT INTO t VALUES {rows}")).await;
+    }
+    world
+        .blue
+        .run("INSERT INTO t VALUES (1000000, 0), (1000001, 0)")
+        .await;
+    world.blue.run("ANALYZE TABLE t").await;
+    let of = world.expressions().await;
+    let key = |at: i128| Key(vec![KeyPart::Integer(at)]);
+    let bounds = |above: i128, up_to: Option<i128>| Bounds {
+        above: Some(key(above)),
+        up_to: up_to.map(key),
+    };
+    let dense = Spread::of(&bounds(0, Some(1000)), 500).unwrap();
+    let sparse = Spread::of(&bounds(0, Some(1_000_000)), 100).unwrap();
+    let cases = [
+        (
+            "as it was before",
+            dense,
+            bounds(1000, None),
+            250,
+            Some(Some(1500)),
+        ),
+        (
+            "to a key that is there",
+            dense,
+            bounds(1001, None),
+            250,
+            Some(Some(1500)),
+        ),
+        (
+            "the range ends first",
+            dense,
+            bounds(3800, Some(4000)),
+            500,
+            Some(None),
+        ),
+        (
+            "the table ends first",
+            sparse,
+            bounds(4000, None),
+            1000,
+            Some(None),
+        ),
+        ("many more than before", sparse, bounds(0, None), 100, None),
+        ("nothing is there", dense, bounds(4000, None), 500, None),
+    ];
+    for (what, spread, bounds, count, expected) in cases {
+        let guess = spread.guess(&bounds, count).unwrap();
+        let proof = &mut world.blue.proof;
+        let cut = cut::near(proof, &of.blue, &bounds, &guess, count, BUDGET).await;
+        assert_eq!(
+            cut.unwrap(),
+            expected.map(|end: Option<i128>| end.map(key)),
+            "{what}"
+        );
+    }
+}
+
 /// Everything on one server, in two schemas.
 async fn alone(kind: ServerKind) {
     let server = start(kind).await;
@@ -1040,6 +1110,7 @@ async fn alone(kind: ServerKind) {
     every_type(&mut world, usize::MAX, true).await;
     every_key(&mut world).await;
     range_scans(&mut world).await;
+    cuts(&mut world).await;
     differences(&mut world).await;
     other_types(&mut world).await;
     random_rows(&mut world, 100).await;

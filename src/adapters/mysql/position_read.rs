@@ -172,15 +172,22 @@ pub async fn wait_applied_and(
         Err(e) if e.code() == Some(1969) && limited => return Ok((Waited::TimedOut, None)),
         other => other?,
     };
-    let waited = match (position, answer) {
-        // MySQL's newer functions answer 0 and 1; all others a count or 0, -1 for the time, NULL for the applier.
-        (Position::GtidSet(_), Some(1)) if !whole_seconds => Waited::TimedOut,
-        (_, Some(-1)) => Waited::TimedOut,
-        (_, Some(_)) => Waited::Reached,
-        (_, None) if limited && started.elapsed() >= within => Waited::TimedOut,
-        (_, None) => Waited::ApplierStopped,
+    let waited = match waited(caps, position, answer) {
+        Waited::ApplierStopped if limited && started.elapsed() >= within => Waited::TimedOut,
+        waited => waited,
     };
     Ok((waited, also))
+}
+
+/// What the first column of a [`wait_question`] says.
+pub(super) fn waited(caps: &Capabilities, position: &Position, answer: Option<i64>) -> Waited {
+    match (position, answer) {
+        // MySQL's newer functions answer 0 and 1; all others a count or 0, -1 for the time, NULL for the applier.
+        (Position::GtidSet(_), Some(1)) if !waits_in_whole_seconds(caps, position) => Waited::TimedOut,
+        (_, Some(-1)) => Waited::TimedOut,
+        (_, Some(_)) => Waited::Reached,
+        (_, None) => Waited::ApplierStopped,
+    }
 }
 
 /// The statement behind [`wait_applied_and`]; `None` for a position of a kind that the server cannot wait for.

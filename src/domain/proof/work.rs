@@ -25,8 +25,11 @@ const FIRST_ROWS: u64 = 5_000;
 /// How long open rows may wait, so that they are read many at a time.
 const ITEMS_WAIT: Duration = Duration::from_secs(1);
 
-/// The same when a hold is near.
-const ITEMS_WAIT_NEAR: Duration = Duration::from_millis(20);
+/// How long to wait when there is nothing to read.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// Both when a hold is near: what is open at the fence is read while writers wait.
+const ITEMS_WAIT_NEAR: Duration = Duration::from_millis(5);
 
 /// How long a range that differs is left alone before it is looked at again: it may have been repaired.
 const DIVERGED_WAIT: Duration = Duration::from_secs(10);
@@ -138,6 +141,12 @@ impl Plan {
     /// and no statement is to run for long.
     pub const fn only_items(&mut self, only: bool) {
         self.only_items = only;
+    }
+
+    /// How long whoever found nothing to read may wait before asking again.
+    #[must_use]
+    pub const fn idle(&self) -> Duration {
+        if self.only_items { ITEMS_WAIT_NEAR } else { IDLE }
     }
 
     fn told(&mut self, table: &TableName) -> &mut Told {

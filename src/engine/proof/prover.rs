@@ -25,7 +25,7 @@ use crate::domain::proof::transaction::TableName;
 use crate::domain::proof::work::{Plan, Work};
 use crate::engine::event::{Difference, EventKind, Events};
 
-/// How long a lane waits when there is nothing to read.
+/// How often it is looked whether definitions of tables have to be read again.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// How long a lane or the stream waits after a trouble, times the number of troubles in a row.
@@ -419,7 +419,8 @@ impl Prover {
                     return Ended::Complete;
                 }
                 let woken = self.wake.notified();
-                let _ = timeout(IDLE, woken).await;
+                let idle = self.state().plan.idle();
+                let _ = timeout(idle, woken).await;
                 continue;
             };
             let began = Instant::now();

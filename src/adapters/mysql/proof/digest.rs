@@ -299,12 +299,12 @@ pub(super) async fn ask_all(
     Ok(sets)
 }
 
-fn reads(of: &Expression) -> String {
+pub(super) fn reads(of: &Expression) -> String {
     let reads: Vec<&str> = of.key.iter().map(|column| column.read.as_str()).collect();
     reads.join(", ")
 }
 
-fn names(of: &Expression) -> String {
+pub(super) fn names(of: &Expression) -> String {
     let names: Vec<&str> = of.key.iter().map(|column| column.name.as_str()).collect();
     names.join(", ")
 }

@@ -1,23 +1,28 @@
 //! Comparing what is left at the fence: on sessions of its own, opened before the hold, in as few round trips as there
-//! can be, because writers wait. Both sides stand still, so that no positions are needed around it.
+//! can be, because writers wait. Both sides stand still, so that no positions are needed around it: blue under the hold,
+//! and green once it has executed the fence position. Green's session waits for that by itself, and reads in the same
+//! round trip.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join, try_join_all};
 use mysql_async::Row;
 
 use super::defined::Defined;
 use super::digest::{self, ROWS_AT_ONCE};
 use super::expression::{Class, Expression};
 use super::key::KeyColumn;
-use super::lane::{Common, range_of, rows as to_rows, trouble, values_of};
+use super::lane::{Common, range_of, rows as to_rows, timed, trouble, values_of};
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::position_read::{Waited, wait_question, waited};
 use crate::adapters::mysql::session::Session;
+use crate::domain::capabilities::Capabilities;
 use crate::domain::guardrails::{Known, ProofFact};
 use crate::domain::ids::Side;
-use crate::domain::position::FilePosition;
+use crate::domain::position::{FilePosition, Position};
 use crate::domain::proof::drill::Rows;
 use crate::domain::proof::fence::Left;
 use crate::domain::proof::key::Key;
@@ -33,6 +38,9 @@ const AT_ONCE: usize = 64;
 
 /// How long blue's binlog may take to be read up to the fence: milliseconds, if all is well, and writers wait.
 const STREAM: Duration = Duration::from_secs(1);
+
+/// How long green may take to answer after its wait has ended.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// The most differences that are named.
 const NAMED: usize = 5;
@@ -134,13 +142,17 @@ pub struct Compared {
     pub differ: Vec<String>,
 }
 
-/// One session on each side.
+/// Sessions that read at once on each side. The hold has closed every table on blue, and to open one again takes longer
+/// than to read a few rows of it.
+const AT_ONE_SIDE: usize = 2;
+
+/// Sessions on both sides.
 pub struct FenceReader {
     proof: FenceProof,
-    blue: Session,
-    green: Session,
-    /// What blue has answered.
-    read: Option<Result<BlueRead, String>>,
+    blue: [Session; AT_ONE_SIDE],
+    green: [Session; AT_ONE_SIDE],
+    /// What both sides have answered.
+    read: Option<Result<BothRead, String>>,
 }
 
 /// What a question is about.
@@ -158,40 +170,43 @@ struct Question {
     green: String,
 }
 
-/// Everything that is asked at a fence, and blue's answers.
-struct BlueRead {
+/// Everything that is asked at a fence, and both sides' answers.
+struct BothRead {
     questions: Vec<Question>,
-    answers: Vec<Vec<Row>>,
+    blue: Vec<Vec<Row>>,
+    green: Vec<Vec<Row>>,
 }
 
 const DOING: &str = "compare rows at the fence";
 
 impl FenceReader {
-    /// Opens both sessions.
+    /// Opens its sessions.
     ///
     /// # Errors
     /// A session that cannot be opened.
     pub async fn open(proof: &FenceProof) -> Result<Self, ServerError> {
+        let one = |side| proof.common.session(side);
         let (blue, green) = join(
-            proof.common.session(Side::Blue),
-            proof.common.session(Side::Green),
+            join(one(Side::Blue), one(Side::Blue)),
+            join(one(Side::Green), one(Side::Green)),
         )
         .await;
         Ok(Self {
             proof: proof.clone(),
-            blue: blue?,
-            green: green?,
+            blue: [blue.0?, blue.1?],
+            green: [green.0?, green.1?],
             read: None,
         })
     }
 
     /// The numbers of its sessions.
     #[must_use]
-    pub fn session(&self, side: Side) -> u64 {
-        match side {
-            Side::Blue => self.blue.id(),
-            Side::Green => self.green.id(),
-        }
+    pub fn sessions(&self, side: Side) -> [u64; AT_ONE_SIDE] {
+        let sessions = match side {
+            Side::Blue => &self.blue,
+            Side::Green => &self.green,
+        };
+        sessions.each_ref().map(Session::id)
     }
 
     /// Lets no comparison run any more: a hold would wait for it. `false` if one does not end.
@@ -199,13 +214,19 @@ impl FenceReader {
         self.proof.prover.rest("a hold", limit).await
     }
 
-    /// Waits until blue's binlog is read up to the fence, and reads blue's side of what is left: while green is still
-    /// coming there. What goes wrong is told by [`FenceReader::compare`].
-    pub async fn read_blue(&mut self, fence: &FilePosition, deadline: Instant) {
-        self.read = Some(self.try_read_blue(fence, deadline).await);
+    /// Waits until blue's binlog is read up to the fence, and reads what is left on both sides: on blue at once, and on
+    /// green when it has executed `to`. What goes wrong is told by [`FenceReader::compare`].
+    pub async fn read(&mut self, fence: &FilePosition, to: &Position, deadline: Instant) {
+        self.read = Some(self.try_read(fence, to, deadline).await);
     }
 
-    async fn try_read_blue(&mut self, fence: &FilePosition, deadline: Instant) -> Result<BlueRead, String> {
+    async fn try_read(
+        &mut self,
+        fence: &FilePosition,
+        to: &Position,
+        deadline: Instant,
+    ) -> Result<BothRead, String> {
+        let began = Instant::now();
         let all = self
             .proof
             .prover
@@ -215,34 +236,39 @@ impl FenceReader {
                 until(deadline).min(STREAM),
             )
             .await?;
+        let stream = began.elapsed();
         let questions = self.questions(&all).map_err(in_words)?;
-        let mut answers = Vec::with_capacity(questions.len());
-        for some in questions.chunks(AT_ONCE) {
-            let sql = joined(some, |question| &question.blue);
-            let sets = digest::ask_all(&mut self.blue, DOING, &sql, some.len(), until(deadline)).await;
-            answers.extend(sets.map_err(|error| in_words(trouble(error)))?);
-        }
-        Ok(BlueRead { questions, answers })
+        let caps = &self.proof.common.green.caps;
+        let (blue, green) = join(
+            timed(shared(&mut self.blue, &questions, |session, some| {
+                answers(session, some, |question| &question.blue, deadline).boxed()
+            })),
+            timed(shared(&mut self.green, &questions, |session, some| {
+                answers_once_there(session, caps, some, to, deadline).boxed()
+            })),
+        )
+        .await;
+        tracing::debug!(?stream, questions = questions.len(), blue = ?blue.1, green = ?green.1, "read at the fence");
+        Ok(BothRead {
+            blue: blue.0?,
+            green: green.0?,
+            questions,
+        })
     }
 
-    /// Reads green's side, when it is at the fence, and compares.
+    /// Compares what was read on both sides.
     ///
     /// # Errors
     /// In words why not everything is proved.
-    pub async fn compare(&mut self, deadline: Instant) -> Result<Compared, String> {
+    pub fn compare(&mut self) -> Result<Compared, String> {
         let Some(read) = self.read.take() else {
-            return Err("blue's side was not read".to_owned());
+            return Err("nothing was read at the fence".to_owned());
         };
-        let BlueRead { questions, answers } = read?;
+        let read = read?;
         let mut compared = Compared::default();
-        for (some, blue) in questions.chunks(AT_ONCE).zip(answers.chunks(AT_ONCE)) {
-            let sql = joined(some, |question| &question.green);
-            let green = digest::ask_all(&mut self.green, DOING, &sql, some.len(), until(deadline)).await;
-            let green = green.map_err(|error| in_words(trouble(error)))?;
-            for (question, sides) in some.iter().zip(blue.iter().zip(&green)) {
-                self.judge(question, (sides.0, sides.1), &mut compared)
-                    .map_err(in_words)?;
-            }
+        for (question, (blue, green)) in read.questions.iter().zip(read.blue.iter().zip(&read.green)) {
+            self.judge(question, (blue, green), &mut compared)
+                .map_err(in_words)?;
         }
         if compared.differ.is_empty() {
             self.tell(&compared);
@@ -323,9 +349,10 @@ impl FenceReader {
         compared: &mut Compared,
     ) -> Result<(), Trouble> {
         let of = &question.defined.expressions;
+        let ([on_blue, ..], [on_green, ..]) = (&self.blue, &self.green);
         let both = || -> Result<(Rows, Rows), Trouble> {
-            let blue = digest::read_rows(&self.blue, &of.blue, blue);
-            let green = digest::read_rows(&self.green, &of.green, green);
+            let blue = digest::read_rows(on_blue, &of.blue, blue);
+            let green = digest::read_rows(on_green, &of.green, green);
             Ok((to_rows(&of.blue.key, blue)?, to_rows(&of.green.key, green)?))
         };
         let table = &question.table;
@@ -347,8 +374,8 @@ impl FenceReader {
             }
             Part::Range => {
                 compared.ranges += 1;
-                let blue = digest::read_digest(&self.blue, blue).map_err(trouble)?;
-                let green = digest::read_digest(&self.green, green).map_err(trouble)?;
+                let blue = digest::read_digest(on_blue, blue).map_err(trouble)?;
+                let green = digest::read_digest(on_green, green).map_err(trouble)?;
                 if blue != green {
                     compared.differ.push(format!("a range of rows of {table}"));
                 }
@@ -364,6 +391,69 @@ fn until(deadline: Instant) -> Duration {
 
 fn in_words(trouble: Trouble) -> String {
     trouble.why
+}
+
+/// The answers of one side to all questions, in order; each of its sessions has a share of them.
+async fn shared<'a, F>(
+    sessions: &'a mut [Session; AT_ONE_SIDE],
+    questions: &'a [Question],
+    ask: F,
+) -> Result<Vec<Vec<Row>>, String>
+where
+    F: Fn(&'a mut Session, &'a [Question]) -> BoxFuture<'a, Result<Vec<Vec<Row>>, String>>,
+{
+    let share = questions.len().div_ceil(AT_ONE_SIDE).max(1);
+    let shares = sessions.iter_mut().zip(questions.chunks(share));
+    let answers = try_join_all(shares.map(|(session, some)| ask(session, some))).await?;
+    Ok(answers.concat())
+}
+
+/// A session's answers to questions, in order.
+async fn answers(
+    session: &mut Session,
+    questions: &[Question],
+    side: fn(&Question) -> &String,
+    deadline: Instant,
+) -> Result<Vec<Vec<Row>>, String> {
+    let mut answers = Vec::with_capacity(questions.len());
+    for some in questions.chunks(AT_ONCE) {
+        let sql = joined(some, side);
+        let sets = digest::ask_all(session, DOING, &sql, some.len(), until(deadline)).await;
+        answers.extend(sets.map_err(|error| in_words(trouble(error)))?);
+    }
+    Ok(answers)
+}
+
+/// Green's answers, once it has executed `to`: the wait is the first statement of the batch.
+async fn answers_once_there(
+    green: &mut Session,
+    caps: &Capabilities,
+    questions: &[Question],
+    to: &Position,
+    deadline: Instant,
+) -> Result<Vec<Vec<Row>>, String> {
+    let Some(wait) = wait_question(caps, to, until(deadline), "1") else {
+        return Err(format!("green cannot wait for `{to}`"));
+    };
+    let side: fn(&Question) -> &String = |question| &question.green;
+    let (first, others) = questions.split_at(questions.len().min(AT_ONCE));
+    let mut sql = wait;
+    if !first.is_empty() {
+        sql.push_str("; ");
+        sql.push_str(&joined(first, side));
+    }
+    let sets = digest::ask_all(green, DOING, &sql, first.len() + 1, until(deadline) + ANSWER).await;
+    let mut sets = sets.map_err(|error| in_words(trouble(error)))?;
+    let answer = sets
+        .remove(0)
+        .first()
+        .and_then(|row| row.get_opt::<i64, _>(0)?.ok());
+    // Where it did not come the rows are older than the fence, and nothing follows from them.
+    if waited(caps, to, answer) != Waited::Reached {
+        return Err(format!("green did not execute {to} in time"));
+    }
+    sets.extend(answers(green, others, side, deadline).await?);
+    Ok(sets)
 }
 
 fn joined(questions: &[Question], side: fn(&Question) -> &String) -> String {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 
+use super::cut::{self, Spread};
 use super::defined::{Defined, Definitions};
 use super::digest::{self, Digest, Form};
 use super::expression::{Class, Expressions};
@@ -103,6 +104,8 @@ pub struct PairLane {
     kind: PositionKind,
     blue: Session,
     green: Session,
+    /// The table that was read last, and how far apart its keys were there.
+    spread: Option<(TableName, Spread)>,
 }
 
 impl PairLane {
@@ -117,6 +120,7 @@ impl PairLane {
             kind: Capabilities::pair_position_kind(&common.blue.caps, &common.green.caps),
             blue: blue?,
             green: green?,
+            spread: None,
         })
     }
 
@@ -170,11 +174,11 @@ impl PairLane {
         )
         .await;
         let took = blue.1.max(green.1);
-        Ok(BothRead {
-            blue: reading(blue.0)?,
-            green: reading(green.0)?,
-            took,
-        })
+        let (blue, green) = (reading(blue.0)?, reading(green.0)?);
+        if let Some(spread) = Spread::of(bounds, blue.rows.max(green.rows)) {
+            self.spread = Some((table.clone(), spread));
+        }
+        Ok(BothRead { blue, green, took })
     }
 
     async fn one_by_one(&mut self, table: &TableName, bounds: &Bounds) -> Result<BothRows, Trouble> {
@@ -289,6 +293,14 @@ impl PairLane {
         }
         // On green, which has less to do.
         let of = &defined.expressions.green;
+        if let Some((_, spread)) = self.spread.as_ref().filter(|(of, _)| of == table)
+            && let Some(guess) = spread.guess(bounds, count)
+        {
+            let near = cut::near(&mut self.green, of, bounds, &guess, count, self.common.reading);
+            if let Some(near) = near.await? {
+                return Ok(near);
+            }
+        }
         let range = range_of(&of.key, bounds)?;
         let found = digest::end_of_range(&mut self.green, of, &range, count, self.common.reading)
             .await
@@ -439,7 +451,7 @@ async fn snapshot_of_green(session: &mut Session, budget: Duration) -> Result<Po
     gtid_list(session, doing, &list.join(",")).map(Position::GtidList)
 }
 
-async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
+pub(super) async fn timed<T>(future: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     let answer = future.await;
     (answer, began.elapsed())
@@ -467,7 +479,7 @@ pub(super) fn rows(
         .collect()
 }
 
-fn key_of(columns: &[KeyColumn], value: &KeyValue) -> Result<Key, Trouble> {
+pub(super) fn key_of(columns: &[KeyColumn], value: &KeyValue) -> Result<Key, Trouble> {
     key_form::to_ledger(columns, value)
         .ok_or_else(|| of_table("a server answered with a key of another form".to_owned()))
 }

@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod columns;
+pub mod cut;
 pub mod defined;
 mod describe;
 pub mod digest;

@@ -19,18 +19,18 @@ use crate::adapters::mysql::session::Session;
 /// The known rows, and the text that each must have. The long text is told by its digest.
 const ROWS: [(&str, &str); 3] = [
     (
-        "SELECT 1 AS id, _utf8mb4 X'C3A42720' AS t, 0.1e0 AS f, CAST('2024-02-29 01:30:00' AS DATETIME) AS d, \
+        "SELECT 1 AS id, _utf8mb4 X'C3A42720' AS t, 0.1e0 AS f, CAST('2024-02-29 01:30:01' AS DATETIME) AS d, \
          _utf8mb4 'x' AS w",
-        "1#4:ä' #0.1#2024-02-29 01:30:00#2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881",
+        "1#0.1#2024-02-29 01:30:01#2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881#4#ä' ",
     ),
     (
         "SELECT 2 AS id, NULL AS t, NULL AS f, NULL AS d, NULL AS w",
-        "2#~#~#~#~",
+        "2#~#~#~#1023#",
     ),
     (
         "SELECT 3 AS id, _utf8mb4 '' AS t, -2.5e300 AS f, CAST('9999-12-31 23:59:59' AS DATETIME) AS d, \
          _utf8mb4 '' AS w",
-        "3#0:#-2.5e300#9999-12-31 23:59:59#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "3#-2.5e300#9999-12-31 23:59:59#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855#0#",
     ),
 ];
 
@@ -38,11 +38,11 @@ const ROWS: [(&str, &str); 3] = [
 const CHANGED: [(&str, &str); 2] = [
     (
         "SELECT 4 AS id, _utf8mb4 'a' AS t, 1e0 AS f, CAST(NULL AS DATETIME) AS d, _utf8mb4 '' AS w",
-        "4#1:a#1#~#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "4#1#~#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855#1#a",
     ),
     (
         "SELECT 5, _utf8mb4 'a', 1e0, NULL, _utf8mb4 ''",
-        "5#1:a#1#~#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "5#1#~#e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855#1#a",
     ),
 ];
 

@@ -219,7 +219,7 @@ impl Surveyor {
              WHERE TABLE_SCHEMA NOT IN {NOT_COMPARED} \
              AND TABLE_NAME REGEXP '^_.*_(gho|ghc|ghk|chkpnt|vrepl)$' \
              UNION ALL SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) \
-             FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA NOT IN {NOT_COMPARED} \
+             FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA NOT IN {NOT_COMPARED} \
              AND TRIGGER_NAME REGEXP '^pt_osc_'"
         );
         let rows = self.ask("look for online schema changes", &sql).await;

@@ -80,7 +80,7 @@ impl Surveyor {
         let sql = format!(
             "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, 'TRIGGER', ACTION_STATEMENT, DEFINER, SQL_MODE, \
              CONCAT(ACTION_TIMING, ' ', EVENT_MANIPULATION, ' ON ', EVENT_OBJECT_TABLE) \
-             FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA NOT IN {NOT_COMPARED}"
+             FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA NOT IN {NOT_COMPARED}"
         );
         let rows = self.ask("list the triggers", &sql).await?;
         Ok(rows

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, select};
 use mysql_async::Row;
 
 use super::sessions::end_on_blue;
@@ -124,10 +124,10 @@ async fn blue_stands(inner: &Inner, terms: Terms) -> Result<Blue, ServerError> {
 }
 
 pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
-    // Blue's side of what has to be compared is read while green is still coming.
+    // What has to be compared is read by the way: on blue while green is still coming, on green the moment it is there.
     let (drained, read) = (
-        pin!(drained(inner, to, terms)),
-        pin!(read_blues_rows(inner, terms)),
+        pin!(drained_and_looked_at(inner, to, terms)),
+        pin!(read_rows(inner, to, terms)),
     );
     match select(drained, read).await {
         Either::Left((Ok(Answer::Seen(Seen::Done)), read)) => {
@@ -136,6 +136,18 @@ pub(super) async fn drain(inner: &Inner, to: &Position, terms: Terms) -> Result<
         }
         Either::Left((other, _)) => other,
         Either::Right(((), drained)) => drained.await,
+    }
+}
+
+/// Green at the fence; where rows are compared there, also whether it has executed anything of its own.
+async fn drained_and_looked_at(inner: &Inner, to: &Position, terms: Terms) -> Result<Answer, ServerError> {
+    match drained(inner, to, terms).await? {
+        Answer::Seen(Seen::Done) if inner.settings.proof.is_some() => {
+            let own = green_wrote::since_the_run(inner, terms).await?;
+            inner.set_green_wrote(own);
+            done()
+        }
+        other => Ok(other),
     }
 }
 
@@ -298,12 +310,14 @@ pub(super) async fn events_since(
     Ok(events)
 }
 
-/// What is compared at the fence, on both sides, each with what is left of the deadline: the playbook's queries, the rows
-/// that were touched since they were proved, and whether green has executed anything of its own.
+/// What is compared at the fence: the playbook's queries, with what is left of the deadline; and the rows that were touched
+/// since they were proved and whether green has executed anything of its own, which were read when green was drained.
 pub(super) async fn reprove(inner: &Inner, terms: Terms) -> Result<Answer, ServerError> {
-    let (queries, rows) = join(queries_agree(inner, terms), rows_agree(inner, terms)).await;
-    let (queries, rows) = (queries?, rows?);
-    match queries.or(rows) {
+    let why = match queries_agree(inner, terms).await? {
+        None => rows_agree(inner).await,
+        why => why,
+    };
+    match why {
         Some(why) => refused(WhyKind::ProofFailed, why),
         None => done(),
     }
@@ -337,37 +351,34 @@ fn until(terms: Terms) -> Instant {
     terms.deadline.unwrap_or_else(|| Instant::now() + terms.budget)
 }
 
-/// Blue's side of the rows that were touched since they were proved.
-async fn read_blues_rows(inner: &Inner, terms: Terms) {
+/// The rows that were touched since they were proved, on both sides.
+async fn read_rows(inner: &Inner, to: &Position, terms: Terms) {
     let mut slot = inner.sessions.fence_proof.lock().await;
     if let (Some(reader), Some(fence)) = (slot.as_mut(), inner.fence_file()) {
-        reader.read_blue(&fence, until(terms)).await;
+        reader.read(&fence, to, until(terms)).await;
     }
 }
 
 /// The rows that were touched since they were proved. In words what is wrong.
-async fn rows_agree(inner: &Inner, terms: Terms) -> Result<Option<String>, ServerError> {
-    if inner.settings.proof.is_none() {
-        return Ok(None);
-    }
+async fn rows_agree(inner: &Inner) -> Option<String> {
+    inner.settings.proof.as_ref()?;
     let mut slot = inner.sessions.fence_proof.lock().await;
     let Some(reader) = slot.as_mut() else {
-        return Ok(Some("the sessions that compare rows are gone".to_owned()));
+        return Some("the sessions that compare rows are gone".to_owned());
     };
-    let (compared, own) = join(
-        reader.compare(until(terms)),
-        green_wrote::since_the_run(inner, terms),
-    )
-    .await;
-    if let Some(own) = own? {
-        return Ok(Some(format!(
-            "green has executed transactions that blue has not: {own}"
-        )));
+    match inner.take_green_wrote() {
+        None => return Some("whether green has executed anything of its own was not looked at".to_owned()),
+        Some(Some(own)) => {
+            return Some(format!(
+                "green has executed transactions that blue has not: {own}"
+            ));
+        }
+        Some(None) => {}
     }
-    Ok(match compared {
+    match reader.compare() {
         Err(why) => Some(format!("the data proof at the fence: {why}")),
         Ok(compared) => compared
             .in_words()
             .map(|what| format!("at the fence both sides differ: {what}")),
-    })
+    }
 }

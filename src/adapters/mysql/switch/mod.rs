@@ -205,6 +205,8 @@ struct Inner {
     fence_file: Mutex<Option<FilePosition>>,
     /// The session that told blue to follow green.
     wiring: tokio::sync::Mutex<Option<u64>>,
+    /// Transactions of green's own, as they were looked for when it was drained: the outer `None` before that.
+    green_wrote: Mutex<Option<Option<String>>>,
     locked_tables: Mutex<Vec<String>>,
     /// When green was last seen without a lock that promote would not lift.
     green_seen_free: tokio::sync::Mutex<Option<Instant>>,
@@ -253,6 +255,7 @@ impl SwitchServers {
             at_hold: Mutex::new(None),
             fence_file: Mutex::new(None),
             wiring: tokio::sync::Mutex::new(None),
+            green_wrote: Mutex::new(None),
             locked_tables: Mutex::new(Vec::new()),
             green_seen_free: tokio::sync::Mutex::new(None),
         });
@@ -322,6 +325,17 @@ impl Inner {
 
     fn set_fence_file(&self, file: FilePosition) {
         *self.fence_file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn set_green_wrote(&self, seen: Option<String>) {
+        *self.green_wrote.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
+    fn take_green_wrote(&self) -> Option<Option<String>> {
+        self.green_wrote
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn locked_tables(&self) -> Vec<String> {

@@ -221,9 +221,9 @@ impl Sessions {
         for other in others {
             numbers.extend(other.lock().await.as_ref().map(Session::id));
         }
-        let fence_proof = self.fence_proof.lock().await;
-        numbers.extend(fence_proof.as_ref().map(|reader| reader.session(side)));
-        drop(fence_proof);
+        if let Some(reader) = self.fence_proof.lock().await.as_ref() {
+            numbers.extend(reader.sessions(side));
+        }
         if let Some(gate) = self.fence_gate.lock().await.as_ref() {
             numbers.extend(
                 gate.sessions()
