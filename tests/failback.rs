@@ -1,6 +1,7 @@
 //! Going back after a switch, under load: nothing is lost or doubled, and the pair can be switched again.
 
 #![allow(
+    clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test that stops says where"
