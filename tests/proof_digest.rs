@@ -693,6 +693,65 @@ async fn differences(world: &mut World) {
     }
 }
 
+/// Tables in which no key tells the rows apart: rows may be there several times, and are counted.
+async fn without_a_key(world: &mut World) {
+    for (blue, green) in [
+        ("id INT", "id INT"),
+        ("id INT PRIMARY KEY", "id INT"),
+        ("id INT, UNIQUE (id)", "id INT, UNIQUE (id)"),
+        (
+            "s VARCHAR(20) NOT NULL, UNIQUE (s(5))",
+            "s VARCHAR(20) PRIMARY KEY",
+        ),
+        ("id INT PRIMARY KEY, v INT", "id INT, v INT PRIMARY KEY"),
+        ("e ENUM('a','b') PRIMARY KEY", "e ENUM('b','a') PRIMARY KEY"),
+    ] {
+        world.create(blue, green).await;
+        let of = world.expressions().await;
+        assert!(!of.blue.has_key() && !of.green.has_key(), "{blue} and {green}");
+    }
+    let columns = "a INT, b VARCHAR(20), t TEXT";
+    let (one, two, other) = ("(1, 'x', NULL)", "(2, 'y', 'long')", "(1, '', 'x')");
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&[], &[]),
+        (&[one, two, one], &[one, one, two]),
+        (&[one, two], &[one, other]),
+        // Under XOR both of these would be nothing.
+        (&[one, one], &[two, two]),
+        (&[one, one, two, two], &[one, one, one, one]),
+        (&[one, two, two], &[one, one, two]),
+        (&[one], &[one, one]),
+        (&[], &[one, one]),
+        (&[one; 7], &[one; 7]),
+    ];
+    world.create(columns, columns).await;
+    for (on_blue, on_green) in cases {
+        for (place, rows) in [(&mut world.blue, on_blue), (&mut world.green, on_green)] {
+            place.run("DELETE FROM t").await;
+            if !rows.is_empty() {
+                place
+                    .run(&format!("INSERT INTO t VALUES {}", rows.join(", ")))
+                    .await;
+            }
+        }
+        let truth = world.blue.truth("*").await == world.green.truth("*").await;
+        let of = world.expressions().await;
+        let (all, class) = (Range::default(), Class::Written);
+        for form in world.forms() {
+            let blue = digest::range(&mut world.blue.proof, form, &of.blue, class, &all, BUDGET);
+            let blue = blue.await.unwrap();
+            let green = digest::range(&mut world.green.proof, form, &of.green, class, &all, BUDGET);
+            let green = green.await.unwrap();
+            assert!(blue.bytes().is_some(), "{blue:?}");
+            assert_eq!(
+                (blue == green, blue.bytes() == green.bytes()),
+                (truth, truth),
+                "{form:?}: {on_blue:?} {blue:?}, {on_green:?} {green:?}"
+            );
+        }
+    }
+}
+
 /// Columns whose types differ: equal values are equal all the same.
 async fn other_types(world: &mut World) {
     let cases: &[(&str, &str, &[&str])] = &[
@@ -812,19 +871,6 @@ async fn refusals(world: &mut World, server: &RunningServer) {
     let mysql_8 = world.blue.caps.version.is_mysql_from((8, 0, 0));
     let mariadb = world.blue.caps.family() == Family::MariaDb;
     let cases: &[(&str, &str, &str)] = &[
-        ("id INT", "id INT", "no primary key on blue"),
-        ("id INT PRIMARY KEY", "id INT", "no primary key on green"),
-        ("id INT, UNIQUE (id)", "id INT, UNIQUE (id)", "without NULL"),
-        (
-            "s VARCHAR(20) NOT NULL, UNIQUE (s(5))",
-            "s VARCHAR(20) PRIMARY KEY",
-            "no primary key on blue",
-        ),
-        (
-            "id INT PRIMARY KEY, v INT",
-            "id INT, v INT PRIMARY KEY",
-            "no key over the same columns",
-        ),
         (
             "id INT PRIMARY KEY, v INT",
             "id INT PRIMARY KEY",
@@ -1112,6 +1158,7 @@ async fn alone(kind: ServerKind) {
     range_scans(&mut world).await;
     cuts(&mut world).await;
     differences(&mut world).await;
+    without_a_key(&mut world).await;
     other_types(&mut world).await;
     random_rows(&mut world, 100).await;
     refusals(&mut world, &server).await;
@@ -1126,6 +1173,7 @@ async fn across(blue: ServerKind, green: ServerKind) {
         && world.blue.caps.version.number >= (10, 10, 0);
     every_type_across(&mut world, of_family).await;
     differences(&mut world).await;
+    without_a_key(&mut world).await;
     other_types(&mut world).await;
 }
 

@@ -136,14 +136,82 @@ async fn mariadb_a_difference_at_the_fence_releases_the_hold() {
     a_difference_at_the_fence_releases_the_hold(Kind::MariaDb).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_cannot_be_proved_stops_it_unless_accepted() {
-    let scene = scene(Kind::MySql).await;
-    let create = "CREATE TABLE shop.keyless (a INT)";
+/// A table without a key that changes up to the hold is read as a whole at the fence.
+async fn a_table_without_a_key_is_read_whole_at_the_fence(kind: Kind) {
+    let scene = scene(kind).await;
+    let create = "CREATE TABLE shop.keyless (a INT, b VARCHAR(20))";
+    let fill = "INSERT INTO shop.keyless SELECT id % 7, 'x' FROM shop.accounts";
+    scene.pair.blue.run(&[create, fill]).await.unwrap();
+    caught_up(&scene.pair).await;
+    let watch = scene.watch().await;
+    let first = operator(&scene, "", 1);
+    let mut run = first.switch("hold.before=pause:1200");
+    let is_next = |event: &serde_json::Value| event["type"] == "step-began" && event["step"] == "hold";
+    run.until("the hold is next", RUN, is_next).await;
+    let touch = "UPDATE shop.keyless SET b = 'y' WHERE a = 3";
+    scene.pair.blue.run(&[touch]).await.unwrap();
+    caught_up(&scene.pair).await;
+    let changed = corrupt(
+        &scene.pair.green,
+        &["UPDATE shop.keyless SET a = 4 WHERE a = 3 LIMIT 2"],
+    )
+    .await;
+    assert_eq!(changed, [2]);
+    let ended = run.end(RUN).await;
+    ended.expect("released", 3);
+    assert!(
+        ended.why().contains("a range of rows of shop.keyless"),
+        "{}",
+        ended.why()
+    );
+    let changed = corrupt(
+        &scene.pair.green,
+        &["UPDATE shop.keyless SET a = 3 WHERE a = 4 AND b = 'y'"],
+    )
+    .await;
+    assert_eq!(changed, [2]);
+
+    watch.load.stop().await;
+
+    let watch = scene.watch().await;
+    let second = operator(&scene, "", 10);
+    let mut run = second.switch("hold.before=pause:1200");
+    run.until("the hold is next", RUN, is_next).await;
     scene
         .pair
         .blue
-        .run(&[create, "INSERT INTO shop.keyless VALUES (1)"])
+        .run(&["UPDATE shop.keyless SET b = 'z' WHERE a = 3"])
+        .await
+        .unwrap();
+    let ended = run.end(RUN).await;
+    ended.expect("switched", 0);
+    assert_eq!(
+        ended.result()["data_proof"]["ranges_at_the_fence"],
+        1,
+        "{}",
+        ended.told()
+    );
+    scene.check("a table without a key", watch, Side::Green).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_a_table_without_a_key_is_read_whole_at_the_fence() {
+    a_table_without_a_key_is_read_whole_at_the_fence(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_a_table_without_a_key_is_read_whole_at_the_fence() {
+    a_table_without_a_key_is_read_whole_at_the_fence(Kind::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_cannot_be_proved_stops_it_unless_accepted() {
+    let scene = scene(Kind::MySql).await;
+    let create = "CREATE TABLE shop.memory (a INT PRIMARY KEY) ENGINE = MEMORY";
+    scene
+        .pair
+        .blue
+        .run(&[create, "INSERT INTO shop.memory VALUES (1)"])
         .await
         .unwrap();
     caught_up(&scene.pair).await;
@@ -152,17 +220,17 @@ async fn a_table_that_cannot_be_proved_stops_it_unless_accepted() {
     ended.expect("not-ready", 2);
     let why = ended.result()["why"].to_string();
     assert!(
-        why.contains("data-proof: shop.keyless cannot be proved: it has no primary key"),
+        why.contains("data-proof: shop.memory cannot be proved: its engine on blue is MEMORY"),
         "{why}"
     );
 
-    let second = operator(&scene, "accept_unproven: [shop.key*]", 10);
+    let second = operator(&scene, "accept_unproven: [shop.mem*]", 10);
     let ended = second.switch("").end(RUN).await;
     ended.expect("switched", 0);
     let proof = &ended.result()["data_proof"];
     assert_eq!(
         proof["accepted_unproven"],
-        serde_json::json!(["shop.keyless"]),
+        serde_json::json!(["shop.memory"]),
         "{proof}"
     );
 }

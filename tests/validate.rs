@@ -232,6 +232,109 @@ async fn mariadb_corruption_is_found_named_and_repaired() {
     corruption_is_found_named_and_repaired(Kind::MariaDb).await;
 }
 
+/// A table without a key is compared as a whole: what equal rows there are counts, and while it changes it is open.
+async fn a_table_without_a_key_is_compared_as_a_whole(kind: Kind) {
+    let scene = scene(kind).await;
+    let operator = scene.operator();
+    let blue = &scene.pair.blue;
+    blue.run(&[
+        "CREATE TABLE shop.keyless (a INT, b VARCHAR(20))",
+        "INSERT INTO shop.keyless VALUES (1, 'A'), (1, 'A'), (2, 'C'), (3, NULL)",
+        "CREATE TABLE shop.busy (a INT)",
+        "INSERT INTO shop.busy VALUES (0)",
+    ])
+    .await
+    .unwrap();
+    caught_up(&scene.pair).await;
+    let once = async || operator.validate(&["--once"]).end(PASS).await;
+    expect(&once().await, 0, true);
+
+    let only = "UPDATE shop.keyless SET b = 'D' WHERE a = 2";
+    let back = "UPDATE shop.keyless SET b = 'C' WHERE a = 2";
+    let (pair, one) = (
+        "UPDATE shop.keyless SET b = 'B' WHERE a = 1",
+        "DELETE FROM shop.keyless WHERE a = 1 LIMIT 1",
+    );
+    let restored = "UPDATE shop.keyless SET b = 'A' WHERE a = 1";
+    // One row other; two equal ones against two others, which cancel each other under XOR; one of two equal ones gone.
+    for (statements, rows) in [(&[only][..], 4), (&[back, pair], 4), (&[restored, one], 3)] {
+        let changed = corrupt(&scene.pair.green, statements).await;
+        assert!(changed.iter().all(|rows| *rows > 0), "{changed:?}");
+        let file = tempfile::tempdir().unwrap();
+        let file = file.path().join("repair.sql");
+        let ended = operator
+            .validate(&["--once", "--repair-sql", file.to_str().unwrap()])
+            .end(PASS)
+            .await;
+        expect(&ended, 2, false);
+        let found = differences(&ended.events);
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(
+            (&found[0]["table"], &found[0]["key"]),
+            (&"shop.keyless".into(), &serde_json::json!([]))
+        );
+        assert_eq!(found[0]["rows"], serde_json::json!([4, rows]));
+        assert_eq!(
+            ended.result()["differing_tables"],
+            serde_json::json!(["shop.keyless"]),
+            "{}",
+            ended.told()
+        );
+        let repair = std::fs::read_to_string(&file).unwrap();
+        assert!(repair.contains("-- shop.keyless has no key"), "{repair}");
+    }
+    let changed = corrupt(&scene.pair.green, &["INSERT INTO shop.keyless VALUES (1, 'A')"]).await;
+    assert_eq!(changed, [1]);
+
+    // Changed all the time: nothing is called different, and it is proved or said not to be.
+    let mut root = blue.root().await.unwrap();
+    let busy = tokio::spawn(async move {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let sql = format!("INSERT INTO shop.busy VALUES ({})", number % 5);
+            if root.query_drop(sql).await.is_err() {
+                return;
+            }
+        }
+    });
+    let ended = once().await;
+    busy.abort();
+    assert_eq!(
+        differences(&ended.events),
+        Vec::<Value>::new(),
+        "{}",
+        ended.told()
+    );
+    if ended.result()["unsettled"] == serde_json::json!(["shop.busy"]) {
+        expect(&ended, 2, false);
+        assert!(ended.told().contains("it changed each time"), "{}", ended.told());
+    } else {
+        expect(&ended, 0, true);
+    }
+    // A row too many after all that is found.
+    caught_up(&scene.pair).await;
+    corrupt(&scene.pair.green, &["INSERT INTO shop.busy VALUES (3)"]).await;
+    let ended = once().await;
+    expect(&ended, 2, false);
+    assert_eq!(
+        ended.result()["differing_tables"],
+        serde_json::json!(["shop.busy"]),
+        "{}",
+        ended.told()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_a_table_without_a_key_is_compared_as_a_whole() {
+    a_table_without_a_key_is_compared_as_a_whole(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_a_table_without_a_key_is_compared_as_a_whole() {
+    a_table_without_a_key_is_compared_as_a_whole(Kind::MariaDb).await;
+}
+
 /// Definitions that change while rows are compared, tables that come and go: nothing is
 /// called different, and all is proved again.
 async fn changes_under_way_are_no_differences(kind: Kind) {

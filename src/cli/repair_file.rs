@@ -60,6 +60,11 @@ pub fn write(file: &Path, differences: &[Difference], more: u64) -> Result<(), C
     for found in only_green.into_iter().chain(others) {
         match &found.repair {
             Some(statement) => writeln!(text, "{statement}"),
+            None if found.rows.is_some() => writeln!(
+                text,
+                "-- {} has no key that both sides share: which of its rows differ cannot be told; copy it as a whole",
+                one_line(&found.table)
+            ),
             None => writeln!(
                 text,
                 "-- a row of {} that no statement can repair",

@@ -11,6 +11,7 @@ use crate::domain::guardrails::{Finding, Severity};
 use crate::domain::ids::Side;
 use crate::domain::outcome::Outcome;
 use crate::domain::proof::drill::Differs;
+use crate::domain::proof::transaction::TableName;
 use crate::domain::step::Step;
 
 /// Version of the events' form in JSON; grows when a field changes its meaning or goes.
@@ -249,15 +250,33 @@ pub struct ProofEvent {
 pub struct Difference {
     /// The table.
     pub table: String,
-    /// The row's key: column and value.
+    /// The row's key: column and value; empty for a table without one.
     pub key: Vec<(String, String)>,
     /// How it differs.
     pub how: Differs,
     /// The columns that differ; empty where the row is on one side only.
     pub columns: Vec<ColumnDiffers>,
+    /// How many rows blue and green have, for a table without a key: which of them differ cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<(u64, u64)>,
     /// The statement that would make green's row equal to blue's; `None` where none can be written.
     #[serde(skip)]
     pub repair: Option<String>,
+}
+
+impl Difference {
+    /// Of a table without a key, by how many rows each side has.
+    #[must_use]
+    pub fn of_whole(table: &TableName, blue: u64, green: u64) -> Self {
+        Self {
+            table: table.to_string(),
+            key: Vec::new(),
+            how: Differs::Values,
+            columns: Vec::new(),
+            rows: Some((blue, green)),
+            repair: None,
+        }
+    }
 }
 
 /// One column of a row that differs.

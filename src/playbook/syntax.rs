@@ -399,7 +399,7 @@ section! {
             tables: Vec<At<String>>,
             /// Not these tables. Default none.
             exclude: Vec<At<String>>,
-            /// Tables that a switch accepts unproved where they cannot be proved: no key, another engine. Default none.
+            /// Tables that a switch accepts unproved where they cannot be proved: another engine, a column that one side lacks. Default none.
             accept_unproven: Vec<At<String>>,
             /// Comparisons that run at once, each with a session on both sides.
             connections: u64,

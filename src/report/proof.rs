@@ -43,6 +43,12 @@ pub fn progress(at: &ProofEvent) -> String {
 /// A row that differs: one line, and one for each column.
 #[must_use]
 pub fn difference(found: &Difference) -> Vec<String> {
+    if let Some((blue, green)) = found.rows {
+        return vec![format!(
+            "{}: rows differ, {blue} on blue and {green} on green; it has no key that would tell which",
+            harmless(&found.table)
+        )];
+    }
     let key: Vec<String> = found
         .key
         .iter()

@@ -9,8 +9,8 @@ use bleen::domain::position::{FilePosition, GtidList, Position};
 use bleen::domain::proof::bracket::{Check, Reading, Verdict};
 use bleen::domain::proof::drill::{Drilled, Rows};
 use bleen::domain::proof::key::{Key, KeyPart};
-use bleen::domain::proof::ledger::{Change, ItemRead, Ledger, NotBegun, NotProvable};
-use bleen::domain::proof::ranges::RangeId;
+use bleen::domain::proof::ledger::{Change, ENOUGH_CHECKS, ItemRead, Ledger, NotBegun, NotProvable};
+use bleen::domain::proof::ranges::{Bounds, RangeId};
 use bleen::domain::proof::summary::{Rates, Summary};
 use bleen::domain::proof::touches::{Caps, Item, Open};
 use bleen::domain::proof::transaction::{NotABound, Origin, Positions, Shown, Start, TableName, Transaction};
@@ -246,6 +246,92 @@ fn the_estimate_wants_every_rate_that_it_needs() {
     };
     assert_eq!(sum.fence_time(rates), Some(Duration::from_millis(104)));
     assert_eq!(sum.oldest, Some(Duration::from_secs(9)));
+}
+
+/// A check of table `k`, which has no key, whose blue shows one transaction more than its green.
+fn touched_meanwhile(ledger: &mut Ledger, at: u64) -> Option<Verdict> {
+    let mut check = check_in_doubt(at);
+    let id = ledger.begin(&name("k"), Some(RangeId(0)), &mut check, Duration::ZERO);
+    read(&mut check, at);
+    ledger.finish(id.ok()?, &check)
+}
+
+#[test]
+fn a_table_without_a_key_is_open_as_a_whole_and_read_whole_at_the_fence() {
+    let mut ledger = ledger(Caps::default());
+    for table in ["a", "b"] {
+        assert!(is_proved(&prove(&mut ledger, table, 0, 0)));
+    }
+    ledger.watch(name("k"), false);
+    let touch = Change::Row {
+        table: name("k"),
+        before: None,
+        after: None,
+    };
+    let rates = Rates {
+        by_key: None,
+        scanned: Some(100),
+        drain: Duration::ZERO,
+    };
+    let left = |ledger: &Ledger| ledger.left_at_the_fence(|_| false);
+    assert!(left(&ledger).is_err(), "nobody knows how many rows it has");
+
+    // Touched in every check: nothing is proved, but its rows are counted, and the fence can read it.
+    bring(&mut ledger, 1, std::slice::from_ref(&touch));
+    let verdict = touched_meanwhile(&mut ledger, 1);
+    assert!(matches!(verdict, Some(Verdict::Inconclusive(_))), "{verdict:?}");
+    let sum = summary(&ledger);
+    assert_eq!(
+        (sum.unproven, &sum.unsettled[..], sum.whole_rows),
+        (0, &[name("k")][..], 10)
+    );
+    assert_eq!(sum.fence_time(rates), Some(Duration::from_millis(100)));
+    assert_eq!(left(&ledger).unwrap()[0].ranges, [Bounds::default()]);
+    assert!(!ledger.was_everywhere());
+    for _ in 1..ENOUGH_CHECKS {
+        assert!(touched_meanwhile(&mut ledger, 1).is_some());
+    }
+    assert!(ledger.was_everywhere(), "another check would say no more");
+
+    // Proved, and with the next row that changes open again, all of it.
+    assert!(is_proved(&prove(&mut ledger, "k", 0, 1)));
+    let sum = summary(&ledger);
+    assert_eq!((sum.proved, sum.unsettled.len(), sum.whole_rows), (3, 0, 0));
+    assert_eq!(left(&ledger), Ok(Vec::new()));
+    bring(&mut ledger, 2, std::slice::from_ref(&touch));
+    assert_eq!(ledger.open(&name("k"), RangeId(0)), Some(&Open::Whole));
+    assert_eq!(left(&ledger).unwrap()[0].ranges, [Bounds::default()]);
+    assert_eq!(summary(&ledger).whole_rows, 10);
+    assert!(ledger.was_everywhere());
+
+    // A foreign key that may have changed it says as little of which rows.
+    assert!(is_proved(&prove(&mut ledger, "k", 0, 2)));
+    let cascade = Change::Cascade {
+        child: name("k"),
+        columns: vec!["parent".into()],
+        values: vec![7.into()],
+    };
+    bring(&mut ledger, 3, &[cascade]);
+    assert_eq!(ledger.open(&name("k"), RangeId(0)), Some(&Open::Whole));
+
+    // What differs is the table, and with a new definition nothing is known of it.
+    let mut check = check(3);
+    let id = ledger.begin(&name("k"), Some(RangeId(0)), &mut check, Duration::ZERO);
+    let reading = |rows: u64| Reading {
+        rows,
+        digested: rows,
+        digest: [1; 32],
+    };
+    assert_eq!(check.read(Side::Blue, reading(3)), Ok(()));
+    assert_eq!(check.read(Side::Green, reading(4)), Ok(()));
+    assert_eq!(check.after(place(3)), Ok(()));
+    let verdict = ledger.finish(id.unwrap(), &check);
+    assert!(matches!(verdict, Some(Verdict::Diverged { .. })), "{verdict:?}");
+    assert_eq!(summary(&ledger).differing[&name("k")].without_key, Some((3, 4)));
+    assert!(ledger.differs_as_a_whole(&name("k")) && ledger.was_everywhere());
+    assert!(left(&ledger).is_err());
+    ledger.watch(name("k"), false);
+    assert!(left(&ledger).is_err() && !ledger.was_everywhere());
 }
 
 proptest! {

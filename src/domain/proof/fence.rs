@@ -66,6 +66,10 @@ impl Ledger {
             };
             for (id, range) in &table.by_id {
                 match (&range.state, range.touches.open()) {
+                    // Where everything stands still, reading it once is a whole proof.
+                    (State::Unproven, _) if table.unsettled.is_some() => {
+                        left.ranges.extend(table.ranges.bounds(*id));
+                    }
                     (State::Unproven, _) => return Err(NotEnough::Unproven(name.clone())),
                     (State::Diverged { .. }, _) => return Err(NotEnough::Differs(name.clone())),
                     (State::Proved { .. }, Open::Items(items)) => left.items.extend(items.iter().cloned()),

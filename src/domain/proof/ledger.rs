@@ -16,7 +16,7 @@ use super::drill::{Drilled, Rows, compare};
 use super::key::Key;
 use super::ranges::{Bounds, NotSplit, RangeId};
 pub use super::table::State;
-use super::table::{Range, Table};
+use super::table::{Range, Table, Unsettled};
 use super::touches::{Caps, InDoubt, Item, Open, Touches};
 use super::transaction::{Origin, Outline, Positions, Start, TableName, Transaction};
 
@@ -28,7 +28,7 @@ pub enum NotProvable {
     Engine(String),
     /// Its changes are not in the binlog as rows: a filter, another format.
     NoRowEvents(String),
-    /// No key tells its rows apart on both sides.
+    /// No key tells its rows apart on both sides, and it is too large to be read as a whole.
     NoKey(String),
     /// A column cannot be brought into a form that is the same on both sides, or is on one side only.
     Column(String),
@@ -102,6 +102,9 @@ pub enum StreamBroke {
         number: u64,
     },
 }
+
+/// So many checks in a row that were touched are enough for a table without a key: another one would be, too.
+pub const ENOUGH_CHECKS: u32 = 10;
 
 /// Names a check under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -227,14 +230,32 @@ impl Ledger {
         self.tables.get(name).is_some_and(|table| table.differs(key))
     }
 
-    /// Whether every range that differs has been looked at row by row.
+    /// Whether every range has been compared once, and what differs was looked at row by row. A table without a key has
+    /// no rows to look at, and need not stay as it was when it was compared: with the next change all of it is open.
     #[must_use]
-    pub fn differences_are_looked_at(&self) -> bool {
-        let ranges = self.tables.values().flat_map(|table| table.by_id.values());
-        ranges.into_iter().all(|range| match &range.state {
-            State::Diverged { rows, .. } => !rows.is_empty(),
-            State::Proved { .. } | State::Unproven => true,
+    pub fn was_everywhere(&self) -> bool {
+        let provable = self.tables.values().filter(|table| table.not_provable.is_none());
+        provable.into_iter().all(|table| {
+            table
+                .by_id
+                .values()
+                .all(|range| match (&range.state, range.touches.open()) {
+                    (State::Unproven, _) => table
+                        .unsettled
+                        .is_some_and(|unsettled| unsettled.checks >= ENOUGH_CHECKS),
+                    (State::Proved { .. }, Open::Whole) => !table.has_key,
+                    (State::Proved { .. }, Open::Items(_)) => true,
+                    (State::Diverged { rows, .. }, _) => !table.has_key || !rows.is_empty(),
+                })
         })
+    }
+
+    /// Whether a table without a key is known to differ.
+    #[must_use]
+    pub fn differs_as_a_whole(&self, name: &TableName) -> bool {
+        let is_diverged = |range: &Range| matches!(range.state, State::Diverged { .. });
+        let table = self.tables.get(name).filter(|table| !table.has_key);
+        table.is_some_and(|table| table.by_id.values().any(is_diverged))
     }
 
     /// Says that a table cannot be proved.
@@ -630,6 +651,19 @@ impl Ledger {
         let Some(range) = table.by_id.get_mut(&id) else {
             return;
         };
+        let rows = check
+            .readings()
+            .map_or(0, |(blue, green)| blue.rows.max(green.rows));
+        if !table.has_key {
+            table.unsettled = match (verdict, table.unsettled) {
+                (Verdict::Inconclusive(Doubt::Touched { .. }), before) => Some(Unsettled {
+                    rows,
+                    checks: before.map_or(0, |before| before.checks).saturating_add(1),
+                }),
+                (Verdict::Inconclusive(Doubt::Void(_)), before) => before,
+                (Verdict::Proved { .. } | Verdict::Diverged { .. }, _) => None,
+            };
+        }
         match verdict {
             Verdict::Proved { from } => {
                 range.state = State::Proved {

@@ -1,5 +1,6 @@
 //! What is proved and what is not, and how long the fence would take.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -19,8 +20,12 @@ pub struct Summary {
     pub open: usize,
     /// Ranges of which nothing is known yet, or not any more.
     pub unproven: usize,
+    /// Tables without a key that changed each time they were read, so that only the fence can compare them.
+    pub unsettled: Vec<TableName>,
     /// Ranges that differ.
     pub diverged: usize,
+    /// What of which tables differs.
+    pub differing: BTreeMap<TableName, Differing>,
     /// Rows, by key or by foreign key, that were read again and differ, outside the ranges that do.
     pub diverged_items: usize,
     /// Tables that cannot be proved, with the reason.
@@ -31,6 +36,17 @@ pub struct Summary {
     pub open_rows: u64,
     /// Rows of ranges that the fence must read again as a whole, because too many were touched.
     pub whole_rows: u64,
+}
+
+/// What of a table differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Differing {
+    /// Rows that are known to, by key or by foreign key.
+    pub rows: usize,
+    /// Ranges of which no such row is known (yet).
+    pub ranges: usize,
+    /// How many rows blue and green have, for a table without a key.
+    pub without_key: Option<(u64, u64)>,
 }
 
 impl Summary {
@@ -47,11 +63,28 @@ impl Summary {
             if let Open::Items(items) = table.anywhere.open() {
                 sum.open_rows += items.len() as u64;
             }
+            let mut differing = Differing {
+                rows: table.diverged.len(),
+                ..Differing::default()
+            };
             for range in table.by_id.values() {
                 sum.ranges += 1;
                 match (&range.state, range.touches.open()) {
-                    (State::Unproven, _) => sum.unproven += 1,
-                    (State::Diverged { .. }, _) => sum.diverged += 1,
+                    (State::Unproven, _) => match table.unsettled {
+                        Some(unsettled) => {
+                            sum.unsettled.push(name.clone());
+                            sum.whole_rows = sum.whole_rows.saturating_add(unsettled.rows.max(1));
+                        }
+                        None => sum.unproven += 1,
+                    },
+                    (State::Diverged { blue, green, rows }, _) => {
+                        sum.diverged += 1;
+                        differing.rows += rows.len();
+                        differing.ranges += usize::from(rows.is_empty());
+                        if !table.has_key {
+                            differing.without_key = Some((blue.rows, green.rows));
+                        }
+                    }
                     (State::Proved { .. }, Open::Items(items)) if items.is_empty() => sum.proved += 1,
                     (State::Proved { .. }, Open::Items(items)) => {
                         sum.open += 1;
@@ -66,6 +99,9 @@ impl Summary {
                 if let State::Proved { at, .. } = range.state {
                     sum.oldest = sum.oldest.max(Some(now.saturating_sub(at)));
                 }
+            }
+            if differing != Differing::default() {
+                sum.differing.insert(name.clone(), differing);
             }
         }
         sum

@@ -55,6 +55,16 @@ pub struct Table {
     /// Items that were read again and differed.
     pub diverged: BTreeSet<Arc<Item>>,
     pub not_provable: Option<NotProvable>,
+    /// Without a key: how many rows it had in a check that was touched, and how many checks in a row were.
+    pub unsettled: Option<Unsettled>,
+}
+
+/// A table without a key that was read, but changed while it was read. At the fence, where nothing changes, it can be
+/// compared all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Unsettled {
+    pub rows: u64,
+    pub checks: u32,
 }
 
 impl Table {
@@ -68,6 +78,7 @@ impl Table {
             anywhere: Touches::default(),
             diverged: BTreeSet::new(),
             not_provable: None,
+            unsettled: None,
         }
     }
 

@@ -34,6 +34,10 @@ const ITEMS_WAIT_NEAR: Duration = Duration::from_millis(5);
 /// How long a range that differs is left alone before it is looked at again: it may have been repaired.
 const DIVERGED_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a table without a key is left alone after it was read, at least, and times the time that took.
+const WHOLE_WAIT: Duration = Duration::from_secs(1);
+const WHOLE_REST: u32 = 4;
+
 /// How long a range is left alone after a check that said nothing, times the number of such checks.
 const DOUBT_WAIT: Duration = Duration::from_millis(100);
 
@@ -42,6 +46,17 @@ const DOUBTS_COUNTED: u32 = 10;
 
 /// A table where this many of the last range checks were touched is read row by row from the start.
 const HOT: u32 = 2;
+
+/// How a range is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By its digest.
+    Digest,
+    /// Row by row.
+    RowByRow,
+    /// By its digest, and there is no other way: it is a whole table without a key.
+    Whole,
+}
 
 /// One thing to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +71,8 @@ pub enum Work {
         bounds: Bounds,
         /// The most rows to read; nothing if it was cut to size before.
         rows: Option<u64>,
-        /// Whether to compare row by row.
-        one_by_one: bool,
+        /// How it is compared.
+        how: How,
     },
     /// Rows that were touched since they were proved.
     Items {
@@ -96,6 +111,8 @@ struct Note {
     doubts: u32,
     /// It is left alone until then.
     not_before: Duration,
+    /// How long reading it took last.
+    took: Duration,
 }
 
 /// What is remembered of a table.
@@ -269,8 +286,12 @@ impl Plan {
         let told = self.told(name);
         let (pace, is_hot) = (told.pace.rows(), told.heat >= HOT);
         let note = told.notes.get(&id).cloned().unwrap_or_default();
-        let one_by_one = differs || is_hot || note.doubts > 0;
-        let most = if one_by_one {
+        let how = match (table.has_key, differs || is_hot || note.doubts > 0) {
+            (false, _) => How::Whole,
+            (true, true) => How::RowByRow,
+            (true, false) => How::Digest,
+        };
+        let most = if how == How::RowByRow {
             pace.min(ROWS_ONE_BY_ONE)
         } else {
             pace
@@ -282,7 +303,7 @@ impl Plan {
             range: id,
             bounds: table.ranges.bounds(id)?,
             rows: (!fits && table.has_key).then_some(most),
-            one_by_one,
+            how,
         })
     }
 
@@ -299,7 +320,9 @@ impl Plan {
     pub fn read(&mut self, table: &TableName, range: RangeId, rows: u64, took: Duration) {
         let told = self.told(table);
         told.pace.took(rows, took);
-        told.notes.entry(range).or_default().rows = Some(rows);
+        let note = told.notes.entry(range).or_default();
+        note.rows = Some(rows);
+        note.took = took;
     }
 
     /// A range could not be read in the time it had: it is cut smaller at once.
@@ -325,7 +348,7 @@ impl Plan {
             }
             Some(Verdict::Diverged { .. }) => {
                 // Looked at row by row first, and then left alone for a while.
-                let looked = matches!(work, Work::Range { one_by_one: true, .. });
+                let looked = !matches!(work, Work::Range { how: How::Digest, .. });
                 note.not_before = if looked {
                     now.saturating_add(DIVERGED_WAIT)
                 } else {
@@ -353,18 +376,15 @@ impl Plan {
                 None
             }
         };
+        // It is open as a whole with the next row that changes, and reading it must not be all that is done.
+        if matches!(work, Work::Range { how: How::Whole, .. }) {
+            let rest = note.took.saturating_mul(WHOLE_REST).max(WHOLE_WAIT);
+            note.not_before = note.not_before.max(now.saturating_add(rest));
+        }
         match heat {
             Some(true) => told.heat = (told.heat + 1).min(2 * HOT),
             // Row by row a hot table is proved, too: that says nothing of its heat.
-            Some(false)
-                if matches!(
-                    work,
-                    Work::Range {
-                        one_by_one: false,
-                        ..
-                    }
-                ) =>
-            {
+            Some(false) if matches!(work, Work::Range { how: How::Digest, .. }) => {
                 told.heat = told.heat.saturating_sub(1);
             }
             _ => {}

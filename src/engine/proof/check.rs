@@ -12,7 +12,7 @@ use crate::domain::proof::ledger::CheckId;
 use crate::domain::proof::ranges::{Bounds, RangeId};
 use crate::domain::proof::touches::Item;
 use crate::domain::proof::transaction::TableName;
-use crate::domain::proof::work::Work;
+use crate::domain::proof::work::{How, Work};
 
 /// How long the stream may take to pass the place after the readings.
 pub(super) const STREAM_WAIT: Duration = Duration::from_secs(30);
@@ -51,10 +51,10 @@ impl Prover {
                 range,
                 bounds,
                 rows,
-                one_by_one,
+                how,
             } => {
                 let bounds = self.cut(lane, table, *range, bounds.clone(), *rows).await?;
-                self.check_range(lane, table, *range, &bounds, *one_by_one).await
+                self.check_range(lane, table, *range, &bounds, *how).await
             }
             Work::Items { table, items } => {
                 let (id, mut check) = self.begin(lane, table, None).await?;
@@ -119,12 +119,12 @@ impl Prover {
         table: &TableName,
         range: RangeId,
         bounds: &Bounds,
-        one_by_one: bool,
+        how: How,
     ) -> Result<Found, Trouble> {
         let (id, mut check) = self.begin(lane, table, Some((range, bounds))).await?;
         let under_way = UnderWay(self, id);
         let mut rows: Option<(Rows, Rows)> = None;
-        let (readings, took) = if one_by_one {
+        let (readings, took) = if how == How::RowByRow {
             let read = lane.rows(table, bounds).await?;
             let readings = (Reading::of(&read.blue), Reading::of(&read.green));
             rows = Some((read.blue, read.green));

@@ -6,8 +6,12 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::prover::Prover;
-use crate::domain::proof::summary::{Rates, Summary};
+use crate::domain::proof::summary::{Differing, Rates, Summary};
+use crate::domain::proof::transaction::TableName;
 use crate::engine::event::{EventKind, ProofEvent, in_milliseconds};
+
+/// The most tables that are named in one sentence.
+const NAMED: usize = 5;
 
 /// How checks ended so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -59,15 +63,22 @@ impl Progress {
     #[must_use]
     pub fn differs(&self) -> Option<String> {
         let sum = &self.summary;
-        if sum.diverged == 0 && sum.diverged_items == 0 {
+        if sum.differing.is_empty() {
             return None;
         }
+        let of_table = |(table, differing): (&TableName, &Differing)| match differing.without_key {
+            Some((blue, green)) => format!("{table} (it has no key; {blue} rows on blue, {green} on green)"),
+            None => table.to_string(),
+        };
+        let mut tables: Vec<String> = sum.differing.iter().take(NAMED).map(of_table).collect();
+        match sum.differing.len().saturating_sub(NAMED) {
+            0 => {}
+            more => tables.push(format!("{more} more tables")),
+        }
+        let tables = tables.join(", ");
         Some(match self.differing_rows {
-            0 => format!(
-                "{} ranges of rows differ, which are being looked at",
-                sum.diverged
-            ),
-            rows => format!("{rows} rows differ"),
+            0 => format!("{} ranges of rows differ: {tables}", sum.diverged),
+            rows => format!("{rows} rows differ: {tables}"),
         })
     }
 
@@ -81,7 +92,7 @@ impl Progress {
             ranges: sum.ranges,
             proved: sum.proved,
             open: sum.open,
-            unproven: sum.unproven,
+            unproven: sum.unproven + sum.unsettled.len(),
             diverged: sum.diverged,
             not_provable: sum.not_provable.len(),
             differing_rows: self.differing_rows,

@@ -17,12 +17,12 @@ use crate::domain::proof::fence::Left;
 use crate::domain::proof::key::Key;
 use crate::domain::proof::ledger::{Change, Ledger, NotProvable};
 use crate::domain::proof::pace::Target;
+use crate::domain::proof::ranges::RangeId;
 use crate::domain::proof::recent::Recent;
 use crate::domain::proof::stream::Brought;
-use crate::domain::proof::summary::Summary;
 use crate::domain::proof::touches::Caps;
 use crate::domain::proof::transaction::TableName;
-use crate::domain::proof::work::{Plan, Work};
+use crate::domain::proof::work::{How, Plan, Work};
 use crate::engine::event::{Difference, EventKind, Events};
 
 /// How often it is looked whether definitions of tables have to be read again.
@@ -36,6 +36,11 @@ const NOT_YET: Duration = Duration::from_millis(100);
 
 /// Troubles in a row with one table before it counts as not provable.
 const TABLE_TROUBLES: u32 = 5;
+
+/// How often in a row reading a table without a key may take too long before it counts as not provable, and how often
+/// anything else, which is cut smaller each time.
+const WHOLE_TOO_SLOW: u32 = 2;
+const TOO_SLOW: u32 = 5;
 
 /// Troubles in a row of one lane, or of the stream, before the proof is given up.
 const SERVER_TROUBLES: u32 = 20;
@@ -81,6 +86,10 @@ pub(super) struct State {
     pub(super) scanned: (u64, Duration),
     pub(super) by_key: (u64, Duration),
     differences: BTreeMap<(TableName, Key), Option<Difference>>,
+    /// Tables without a key that differ.
+    without_key: BTreeMap<TableName, Difference>,
+    /// How often in a row a piece of work took too long.
+    too_slow: BTreeMap<(TableName, Option<RangeId>), u32>,
     troubles: BTreeMap<TableName, u32>,
     stale: Stale,
     /// Why no check that is begun now would count.
@@ -143,6 +152,8 @@ impl Prover {
             scanned: (0, Duration::ZERO),
             by_key: (0, Duration::ZERO),
             differences: BTreeMap::new(),
+            without_key: BTreeMap::new(),
+            too_slow: BTreeMap::new(),
             troubles: BTreeMap::new(),
             stale: Stale::default(),
             waits: None,
@@ -294,8 +305,11 @@ impl Prover {
     #[must_use]
     pub fn differences(&self) -> (Vec<Difference>, u64) {
         let state = self.state();
-        let found: Vec<Difference> = state.differing().flatten().cloned().collect();
+        let mut found: Vec<Difference> = state.differing().flatten().cloned().collect();
         let more = state.ledger.differing_rows().saturating_sub(found.len());
+        let whole = state.without_key.iter();
+        let whole = whole.filter(|(table, _)| state.ledger.differs_as_a_whole(table));
+        found.extend(whole.map(|(_, difference)| difference.clone()));
         (found, more as u64)
     }
 
@@ -471,9 +485,8 @@ impl Prover {
 
     /// Whether all that can be proved was, and what differs is known row by row.
     fn is_complete(&self) -> bool {
-        let now = self.now();
         let state = self.state();
-        *self.at_work.borrow() == 0 && state.definitions_are_known() && state.was_everywhere(now)
+        *self.at_work.borrow() == 0 && state.definitions_are_known() && state.was_everywhere()
     }
 
     /// Writes down what a piece of work found; returns the rows whose values are to be read.
@@ -500,6 +513,20 @@ impl Prover {
         let table = task.work.table().clone();
         tracing::debug!(%table, range = ?task.work.range(), rows = found.rows, ?took, "{}", found.in_words());
         state.troubles.remove(&table);
+        state.too_slow.remove(&(table.clone(), task.work.range()));
+        if let (Work::Range { how: How::Whole, .. }, Some(Verdict::Diverged { blue, green })) =
+            (&task.work, &found.verdict)
+        {
+            let difference = Difference::of_whole(&table, blue.rows, green.rows);
+            if state
+                .without_key
+                .insert(table.clone(), difference.clone())
+                .as_ref()
+                != Some(&difference)
+            {
+                self.events.say(EventKind::Difference(difference));
+            }
+        }
         state.plan.ended(&task.work, found.verdict.as_ref(), now);
         if matches!(found.verdict, Some(Verdict::Diverged { .. })) || !found.differ.is_empty() {
             state.stale.differing.insert(table.clone());
@@ -556,6 +583,9 @@ impl Prover {
         if let (Work::Range { range, .. }, TroubleKind::TooSlow) = (&task.work, trouble.kind) {
             state.plan.too_slow(&table, *range, took);
         }
+        if trouble.kind == TroubleKind::TooSlow {
+            state.took_too_long(&task.work, &trouble.why);
+        }
         state.plan.ended(&task.work, None, now);
         if trouble.kind == TroubleKind::Table {
             // It begins anew only if its definition is another one: else the same trouble would never be counted.
@@ -595,6 +625,7 @@ impl State {
         for (name, listed) in tables {
             self.plan.forget(&name);
             self.troubles.remove(&name);
+            self.too_slow.retain(|(table, _), _| *table != name);
             match listed {
                 Listed::Provable { .. } => self.recent.watch(&name),
                 Listed::NotProvable(_) | Listed::Gone => self.recent.unwatch(&name),
@@ -607,6 +638,26 @@ impl State {
         }
     }
 
+    /// A piece of work took longer than it may. Ranges are cut smaller then; what cannot be, or is too slow all the same, is
+    /// not tried for ever.
+    fn took_too_long(&mut self, work: &Work, why: &str) {
+        let table = work.table().clone();
+        let times = self.too_slow.entry((table.clone(), work.range())).or_default();
+        *times += 1;
+        let not = match work {
+            Work::Range { how: How::Whole, .. } if *times >= WHOLE_TOO_SLOW => NotProvable::NoKey(format!(
+                "it has no key that both sides share, so that it is read as a whole, and that takes too long: {why}; give \
+                 it a primary key on both sides"
+            )),
+            Work::Range { .. } | Work::Items { .. } if *times >= TOO_SLOW => NotProvable::NotRead(format!(
+                "reading it takes too long, and less of it cannot be read at once: {why}; look whether its key can be used \
+                 to read it, and whether something holds it up"
+            )),
+            _ => return,
+        };
+        self.ledger.not_provable(table, not);
+    }
+
     /// Rows that differ, without those that were found equal later.
     pub(super) fn differing(&self) -> impl Iterator<Item = &Option<Difference>> {
         let all = self.differences.iter();
@@ -615,9 +666,8 @@ impl State {
     }
 
     /// Whether every range has been compared at least once, and what differs is known row by row.
-    pub(super) fn was_everywhere(&self, now: Duration) -> bool {
-        let sum = Summary::of(&self.ledger, now);
-        sum.unproven == 0 && sum.whole_rows == 0 && self.ledger.differences_are_looked_at()
+    pub(super) fn was_everywhere(&self) -> bool {
+        self.ledger.was_everywhere()
     }
 
     /// Whether the definitions of all tables that can be proved are those that were read.

@@ -11,8 +11,7 @@ impl Prover {
     /// since may be open.
     #[must_use]
     pub fn was_everywhere(&self) -> bool {
-        let now = self.now();
-        self.state().was_everywhere(now)
+        self.state().was_everywhere()
     }
 
     /// Forgets the transactions that both sides are known to show. Positions of later readings must not be older.

@@ -205,7 +205,7 @@ pub fn put(shapes: &Shapes, read: Vec<Shape>) {
 pub struct Wanted<'a> {
     /// The table, as blue names it.
     pub name: &'a TableName,
-    /// Blue's expressions; `None` for a table without a key that both sides have.
+    /// Blue's expressions; `None` for a table whose rows are not wanted themselves.
     pub blue: Option<&'a Expression>,
 }
 

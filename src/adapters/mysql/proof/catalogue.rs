@@ -145,7 +145,7 @@ impl PairCatalogue {
                     let known = self.common.definitions.get(name);
                     let is_new = known.is_none_or(|known| !known.is_of(&defined));
                     let listed = Listed::Provable {
-                        has_key: true,
+                        has_key: defined.expressions.blue.has_key(),
                         is_new,
                     };
                     (Some(Arc::new(defined)), listed)
@@ -234,7 +234,6 @@ fn reason(why: &Why) -> NotProvable {
     let seen = why.to_string();
     match why {
         Why::Engine(..) | Why::Versioned(_) => NotProvable::Engine(seen),
-        Why::NoKey(_) | Why::NoCommonKey => NotProvable::NoKey(seen),
         Why::OnlyOn(..) | Why::GeneratedOnly(..) | Why::Types(..) | Why::UnknownType(..) => {
             NotProvable::Column(seen)
         }

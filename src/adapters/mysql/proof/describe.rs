@@ -102,6 +102,7 @@ pub fn difference(
                 green: value(green, *at),
             })
             .collect(),
+        rows: None,
         repair: repair(table, defined, key, blue, how),
     })
 }

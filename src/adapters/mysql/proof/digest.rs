@@ -39,11 +39,22 @@ impl Form {
         }
     }
 
+    /// Without a key two rows may be equal, and the XOR of two equal rows is that of any two others. So the numbers that
+    /// the hashes are get added up: as a whole and not modulo anything, so that twice one row is never twice another. They
+    /// are exact (DECIMAL) and have room for 2^60 rows. To count equal rows first and digest the counts would be right,
+    /// too, but makes the server sort the whole table. 128 bits where the form with a key has more: every sum costs
+    /// another hash of each row.
+    fn sums(self, text: &str) -> String {
+        let hash = hash(text);
+        let sum = |from| format!("SUM(CAST(CONV(SUBSTR({hash},{from},16),16,10) AS UNSIGNED))");
+        match self {
+            Self::Half => sum(1),
+            Self::Whole | Self::Halves => format!("CONCAT({},' ',{})", sum(1), sum(17)),
+        }
+    }
+
     fn aggregate(self, text: &str) -> String {
-        // A row without a text would be left out of the XOR without a word. `COUNT(text)` would find it at the price of
-        // making every text twice; EXP(1000) is out of range (error 1690), and ends the statement at that row.
-        // RAND() keeps it from being computed beforehand.
-        let hash = format!("IFNULL(SHA2({text},256),EXP(1000+RAND()))");
+        let hash = hash(text);
         // Without COALESCE: under it MySQL 5.6 cuts numbers beyond 2^63 down to that. No row gives 0 all the same.
         let bits = |from| format!("BIT_XOR(CAST(CONV(SUBSTR({hash},{from},16),16,10) AS UNSIGNED))");
         match self {
@@ -54,29 +65,37 @@ impl Form {
     }
 }
 
+/// The SHA-256 of a row's text, in hexadecimal digits.
+fn hash(text: &str) -> String {
+    // A row without a text would be left out of the digest without a word. `COUNT(text)` would find it at the price of
+    // making every text twice; EXP(1000) is out of range (error 1690), and ends the statement at that row.
+    // RAND() keeps it from being computed beforehand.
+    format!("IFNULL(SHA2({text},256),EXP(1000+RAND()))")
+}
+
 /// What is known of a range: equal digests are equal ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     /// How many rows it has.
     pub rows: u64,
-    /// The XOR of their SHA-256, as the form has it.
-    pub xor: String,
+    /// The XOR of their SHA-256, as the form has it; of a table without a key, the sums of its parts.
+    pub of_rows: String,
 }
 
 impl Digest {
-    /// The XOR as bytes, filled up with zeros; `None` if it has none of the forms.
+    /// The XOR or the sums as bytes, filled up with zeros; `None` if it has none of the forms.
     #[must_use]
     pub fn bytes(&self) -> Option<[u8; 32]> {
         let mut bytes = [0; 32];
         if self.rows == 0 {
             return Some(bytes);
         }
-        if self.xor.len() == 64 {
-            bytes.copy_from_slice(&key::unhex(self.xor.as_bytes())?);
+        if self.of_rows.len() == 64 {
+            bytes.copy_from_slice(&key::unhex(self.of_rows.as_bytes())?);
             return Some(bytes);
         }
-        let halves: Option<Vec<u64>> = self.xor.split(' ').map(|half| half.parse().ok()).collect();
-        for (place, half) in bytes.chunks_mut(8).zip(halves?) {
+        let halves: Option<Vec<u128>> = self.of_rows.split(' ').map(|half| half.parse().ok()).collect();
+        for (place, half) in bytes.chunks_mut(16).zip(halves?) {
             place.copy_from_slice(&half.to_be_bytes());
         }
         Some(bytes)
@@ -95,9 +114,14 @@ const NO_TEXT: &str = "a row has a value that cannot be compared: longer than `m
 /// The statement that digests a range.
 #[must_use]
 pub fn range_statement(form: Form, of: &Expression, class: Class, range: &Range) -> String {
+    let text = of.text(class);
+    let digest = if of.has_key() {
+        form.aggregate(text)
+    } else {
+        form.sums(text)
+    };
     format!(
-        "SELECT COUNT(*), {} FROM {} WHERE {}",
-        form.aggregate(of.text(class)),
+        "SELECT COUNT(*), {digest} FROM {} WHERE {}",
         of.from,
         key::in_range(&of.key, range)
     )
@@ -124,10 +148,13 @@ pub async fn range(
 pub(super) fn read_digest(session: &Session, rows: &[Row]) -> Result<Digest, ServerError> {
     let digest = rows.first().and_then(|row| {
         let rows = text_at(row, 0)?.parse().ok()?;
-        let xor = text_at(row, 1)?;
-        // Of no rows the long form is as many zeros as the version likes.
-        let xor = if rows == 0 { String::new() } else { xor };
-        Some(Digest { rows, xor })
+        // Of no rows the long form is as many zeros as the version likes, and a sum is NULL.
+        let of_rows = if rows == 0 {
+            String::new()
+        } else {
+            text_at(row, 1)?
+        };
+        Some(Digest { rows, of_rows })
     });
     digest.ok_or_else(|| session.unexpected("digest a range of rows", "no digest of the range"))
 }

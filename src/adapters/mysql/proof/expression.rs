@@ -1,8 +1,8 @@
 //! The text of a row, made for both sides at once from the columns of both.
 //!
 //! Two rows have the same text only if they are equal in every column: NULL is a mark that no value can be, texts and
-//! bytes come last, one after the other, with the length of each before them all, and the key is always among the
-//! columns, so that two rows of a table never have the same text. A value whose text cannot be made (longer than
+//! bytes come last, one after the other, with the length of each before them all, and the key, if there is one, is always
+//! among the columns, so that two rows of a table never have the same text. A value whose text cannot be made (longer than
 //! `max_allowed_packet`) makes the row's text NULL, which the digest refuses.
 //!
 //! Making the text is most of what a digest costs, and every function in it counts (measured on MySQL 9.7 and MariaDB
@@ -52,13 +52,13 @@ pub struct Expression {
     pub(super) from: String,
     /// The quoted name of the table.
     pub(super) name: String,
-    /// The quoted name of the index.
+    /// The quoted name of the index; empty without a key.
     pub(super) index: String,
-    /// The columns of the key.
+    /// The columns of the key; none where no key tells the rows apart on both sides.
     pub key: Vec<KeyColumn>,
     /// The text of a row without its STORED generated columns.
     pub(super) row: String,
-    /// The text of its key and its STORED generated columns, if it has any.
+    /// The text of its key, if it has one, and its STORED generated columns, if it has any.
     pub(super) generated: Option<String>,
 }
 
@@ -72,6 +72,12 @@ pub enum Class {
 }
 
 impl Expression {
+    /// Whether a key tells the rows apart. If not, two rows may be equal, and the table is compared as a whole.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     /// The text of a row; NULL for a class that the table has no columns of.
     pub(super) fn text(&self, class: Class) -> &str {
         match class {
@@ -109,13 +115,14 @@ impl Expressions {
             if table.versioned {
                 return Err(NotProvable::Versioned(side));
             }
-            if table.keys.is_empty() {
-                return Err(NotProvable::NoKey(side));
-            }
         }
         let columns = paired(blue, green)?;
-        let (blue_key, green_key) = common_key(blue, green).ok_or(NotProvable::NoCommonKey)?;
-        let in_key = |column: &Column| blue_key.columns.iter().any(|name| same_name(name, &column.name));
+        let key = usable_key(blue, green, &columns);
+        let in_key = |column: &Column| {
+            let is_it =
+                |key: &UsableKey<'_>| key.blue.columns.iter().any(|name| same_name(name, &column.name));
+            key.as_ref().is_some_and(is_it)
+        };
         let (mut written, mut generated) = (Vec::new(), Vec::new());
         for &(on_blue, on_green) in &columns {
             let pieces = both(on_blue, on_green)?;
@@ -130,33 +137,33 @@ impl Expressions {
         let has_generated = generated.iter().any(|(_, computed)| *computed);
         let generated: Vec<(Piece, Piece)> = generated.into_iter().map(|(pieces, _)| pieces).collect();
 
-        let (mut blue_columns, mut green_columns, mut sorted_alike) = (Vec::new(), Vec::new(), true);
-        for name in &blue_key.columns {
-            let pair = columns.iter().find(|(on_blue, _)| same_name(&on_blue.name, name));
-            let &(on_blue, on_green) = pair.ok_or(NotProvable::NoCommonKey)?;
-            let (of_blue, of_green) =
-                key_columns(on_blue, on_green).ok_or_else(|| types(on_blue, on_green))?;
-            blue_columns.push(of_blue);
-            green_columns.push(of_green);
-            let collation = |column: &Column| column.collation.as_deref().map(plain_charset);
-            sorted_alike &= collation(on_blue) == collation(on_green);
-        }
-        let side = |table: &Table, index: &Key, key, pieces: fn(&(Piece, Piece)) -> &Piece| {
-            let text = |of: &[(Piece, Piece)]| row_text(of.iter().map(pieces));
-            let name = quote::qualified(&table.schema, &table.name);
-            let index = quote::identifier(&index.index);
-            Expression {
-                from: format!("{name} FORCE INDEX ({index})"),
-                name,
-                index,
-                key,
-                row: text(&written),
-                generated: has_generated.then(|| text(&generated)),
-            }
-        };
+        let side =
+            |table: &Table, key: Option<(&Key, Vec<KeyColumn>)>, pieces: fn(&(Piece, Piece)) -> &Piece| {
+                let text = |of: &[(Piece, Piece)]| row_text(of.iter().map(pieces));
+                let name = quote::qualified(&table.schema, &table.name);
+                let (from, index, key) = match key {
+                    Some((key, columns)) => {
+                        let index = quote::identifier(&key.index);
+                        (format!("{name} FORCE INDEX ({index})"), index, columns)
+                    }
+                    None => (name.clone(), String::new(), Vec::new()),
+                };
+                Expression {
+                    from,
+                    name,
+                    index,
+                    key,
+                    row: text(&written),
+                    generated: has_generated.then(|| text(&generated)),
+                }
+            };
+        let sorted_alike = key.as_ref().is_none_or(|key| key.sorted_alike);
+        let (on_blue, on_green) = key
+            .map(|key| ((key.blue, key.columns.0), (key.green, key.columns.1)))
+            .unzip();
         Ok(Self {
-            blue: side(blue, blue_key, blue_columns, |pieces| &pieces.0),
-            green: side(green, green_key, green_columns, |pieces| &pieces.1),
+            blue: side(blue, on_blue, |pieces| &pieces.0),
+            green: side(green, on_green, |pieces| &pieces.1),
             sorted_alike,
             has_generated,
             converted: columns
@@ -210,8 +217,20 @@ fn paired<'a>(blue: &'a Table, green: &'a Table) -> Result<Vec<(&'a Column, &'a 
     }
 }
 
-/// The first of blue's keys that green has, too.
-fn common_key<'a>(blue: &'a Table, green: &'a Table) -> Option<(&'a Key, &'a Key)> {
+/// A key that tells rows apart on both sides.
+struct UsableKey<'a> {
+    blue: &'a Key,
+    green: &'a Key,
+    columns: (Vec<KeyColumn>, Vec<KeyColumn>),
+    sorted_alike: bool,
+}
+
+/// The first of blue's keys that green has, too, and whose columns both sides can be asked for.
+fn usable_key<'a>(
+    blue: &'a Table,
+    green: &'a Table,
+    columns: &[(&Column, &Column)],
+) -> Option<UsableKey<'a>> {
     let same = |one: &Key, other: &Key| {
         one.columns.len() == other.columns.len()
             && one
@@ -220,9 +239,26 @@ fn common_key<'a>(blue: &'a Table, green: &'a Table) -> Option<(&'a Key, &'a Key
                 .zip(&other.columns)
                 .all(|(one, other)| same_name(one, other))
     };
-    blue.keys
-        .iter()
-        .find_map(|key| Some((key, green.keys.iter().find(|other| same(key, other))?)))
+    blue.keys.iter().find_map(|key| {
+        let on_green = green.keys.iter().find(|other| same(key, other))?;
+        let (mut asked, mut sorted_alike) = ((Vec::new(), Vec::new()), true);
+        for name in &key.columns {
+            let &(on_blue, on_green) = columns
+                .iter()
+                .find(|(on_blue, _)| same_name(&on_blue.name, name))?;
+            let (of_blue, of_green) = key_columns(on_blue, on_green)?;
+            asked.0.push(of_blue);
+            asked.1.push(of_green);
+            let collation = |column: &Column| column.collation.as_deref().map(plain_charset);
+            sorted_alike &= collation(on_blue) == collation(on_green);
+        }
+        Some(UsableKey {
+            blue: key,
+            green: on_green,
+            columns: asked,
+            sorted_alike,
+        })
+    })
 }
 
 /// The pieces of a column on both sides.
@@ -269,6 +305,10 @@ fn row_text<'a>(pieces: impl Iterator<Item = &'a Piece>) -> String {
                 }
             }
         }
+    }
+    // Of a table without a key it may be that nothing was written: every column is computed.
+    if parts.is_empty() && lengths.is_empty() {
+        return "''".to_owned();
     }
     for some in lengths.chunks(LENGTHS_AT_ONCE) {
         let together = some.iter().map(|length| (*length).to_owned());

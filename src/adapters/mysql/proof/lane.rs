@@ -465,7 +465,7 @@ fn reading(read: Result<Digest, ServerError>) -> Result<Reading, Trouble> {
         digested: digest.rows,
         digest: digest
             .bytes()
-            .ok_or_else(|| of_table(format!("`{}` is no digest", digest.xor)))?,
+            .ok_or_else(|| of_table(format!("`{}` is no digest", digest.of_rows)))?,
     })
 }
 

@@ -11,10 +11,6 @@ pub enum NotProvable {
     Engine(Side, String),
     /// A system-versioned table: its history cannot be read beside its rows.
     Versioned(Side),
-    /// Neither a primary key nor a unique key over whole columns without NULL.
-    NoKey(Side),
-    /// Both sides have keys, but none over the same columns.
-    NoCommonKey,
     /// A column that only one side has.
     OnlyOn(Side, String),
     /// A column that is generated at reading on one side and stored on the other.
@@ -30,12 +26,6 @@ impl fmt::Display for NotProvable {
         match self {
             Self::Engine(side, engine) => write!(f, "its engine on {side} is {engine}, not InnoDB"),
             Self::Versioned(side) => write!(f, "it keeps its history on {side} (system versioning)"),
-            Self::NoKey(side) => write!(
-                f,
-                "it has no primary key on {side}, and no unique key over whole columns without NULL: equal rows \
-                 could not be told apart"
-            ),
-            Self::NoCommonKey => f.write_str("blue and green have no key over the same columns"),
             Self::OnlyOn(side, column) => write!(f, "column `{column}` is on {side} only"),
             Self::GeneratedOnly(side, column) => {
                 write!(

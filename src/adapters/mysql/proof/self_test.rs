@@ -46,6 +46,9 @@ const CHANGED: [(&str, &str); 2] = [
     ),
 ];
 
+/// One row twice: the XOR of any such two is 0.
+const TWICE: [(&str, &str); 2] = [ROWS[2], ROWS[2]];
+
 /// Tries a form of the digest on a server. The session needs the settings of the proof.
 ///
 /// # Errors
@@ -55,14 +58,20 @@ pub async fn run(session: &mut Session, form: Form, budget: Duration) -> Result<
     let wrong = |session: &Session, what: String| session.unexpected(doing, &what);
     let known = |nullable| known(nullable).map_err(|why| wrong(session, why.to_string()));
     let (of, strict) = (known(true)?, known(false)?);
-    for rows in sets() {
-        let seen = over(session, form, &of, rows, budget).await?;
-        let expected = expected(form, rows);
-        if seen != expected {
-            let what = format!(
-                "they give {seen:?}, and the right digest is {expected:?}; this server cannot be proved"
-            );
-            return Err(wrong(session, what));
+    let keyless = Expression {
+        key: Vec::new(),
+        ..of.clone()
+    };
+    for of in [&of, &keyless] {
+        for rows in sets() {
+            let seen = over(session, form, of, rows, budget).await?;
+            let expected = expected(form, of.has_key(), rows);
+            if seen != expected {
+                let what = format!(
+                    "they give {seen:?}, and the right digest is {expected:?}; this server cannot be proved"
+                );
+                return Err(wrong(session, what));
+            }
         }
     }
     // A row whose text is NULL must be refused, and not left out.
@@ -77,9 +86,12 @@ pub async fn run(session: &mut Session, form: Form, budget: Duration) -> Result<
     }
 }
 
-/// Several rows at once, and each by itself: some of their digests have the highest bit set, which servers lose.
+/// Several rows at once, and each by itself: some of their digests have the highest bit set, which servers lose; and equal
+/// rows, as a table without a key may have them.
 fn sets() -> impl Iterator<Item = &'static [(&'static str, &'static str)]> {
-    [&ROWS[..], &CHANGED[..]].into_iter().chain(ROWS.chunks(1))
+    [&ROWS[..], &CHANGED[..], &TWICE[..]]
+        .into_iter()
+        .chain(ROWS.chunks(1))
 }
 
 async fn over(
@@ -140,24 +152,31 @@ fn known(nullable: bool) -> Result<Expression, NotProvable> {
     Expressions::of(&table, &table).map(|both| both.blue)
 }
 
-fn expected(form: Form, rows: &[(&str, &str)]) -> Digest {
-    let mut xor = [0_u8; 32];
-    for (_, text) in rows {
-        for (bits, more) in xor.iter_mut().zip(Sha256::digest(text)) {
-            *bits ^= more;
-        }
-    }
+fn expected(form: Form, has_key: bool, rows: &[(&str, &str)]) -> Digest {
     let number = |bytes: &[u8]| {
         bytes
             .iter()
             .fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
     };
+    let mut xor = [0_u8; 32];
+    let mut sums = [0_u128; 2];
+    for (_, text) in rows {
+        let hash = Sha256::digest(text);
+        for (bits, more) in xor.iter_mut().zip(hash) {
+            *bits ^= more;
+        }
+        for (sum, part) in sums.iter_mut().zip(hash.chunks(8)) {
+            *sum += u128::from(number(part));
+        }
+    }
     Digest {
         rows: rows.len() as u64,
-        xor: match form {
-            Form::Whole => xor.iter().map(|byte| format!("{byte:02X}")).collect(),
-            Form::Half => number(&xor[..8]).to_string(),
-            Form::Halves => format!("{} {}", number(&xor[..8]), number(&xor[8..16])),
+        of_rows: match (form, has_key) {
+            (Form::Whole, true) => xor.iter().map(|byte| format!("{byte:02X}")).collect(),
+            (Form::Half, true) => number(&xor[..8]).to_string(),
+            (Form::Halves, true) => format!("{} {}", number(&xor[..8]), number(&xor[8..16])),
+            (Form::Half, false) => sums[0].to_string(),
+            (Form::Whole | Form::Halves, false) => format!("{} {}", sums[0], sums[1]),
         },
     }
 }
@@ -170,7 +189,7 @@ mod tests {
     fn the_known_rows_have_the_highest_bits() {
         let high = |half: usize| {
             sets().any(|rows| {
-                let xor = expected(Form::Halves, rows).xor;
+                let xor = expected(Form::Halves, true, rows).of_rows;
                 let number: u64 = xor.split(' ').nth(half).unwrap().parse().unwrap();
                 number >= 1 << 63
             })
@@ -181,9 +200,11 @@ mod tests {
     #[test]
     fn a_changed_row_is_another_digest() {
         for form in [Form::Whole, Form::Half, Form::Halves] {
-            let all: std::collections::BTreeSet<String> =
-                sets().map(|rows| expected(form, rows).xor).collect();
-            assert_eq!(all.len(), sets().count());
+            for has_key in [true, false] {
+                let all: std::collections::BTreeSet<String> =
+                    sets().map(|rows| expected(form, has_key, rows).of_rows).collect();
+                assert_eq!(all.len(), sets().count());
+            }
         }
     }
 }
