@@ -1,6 +1,7 @@
 //! The gates of a switchover on real servers: guardrails, lag, and gate queries, asked until all are green.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,8 +90,8 @@ impl LiveGates {
         blue: &Server,
         green: &Server,
         run: &RunId,
-        events: &Events,
-        budget: Duration,
+        keep: Option<&Path>,
+        (events, budget): (&Events, Duration),
     ) -> Result<Self, NotBegun> {
         let purpose = Purpose {
             run: Some(run.clone()),
@@ -140,7 +141,7 @@ impl LiveGates {
                     run,
                     &blue_sessions,
                     (events, budget),
-                    Arc::clone(&newest_lag),
+                    (Arc::clone(&newest_lag), keep),
                 )
                 .await?,
             )),
@@ -361,7 +362,7 @@ async fn begin_proof(
     run: &RunId,
     own: &OwnSessions,
     (events, answer): (&Events, Duration),
-    lag: NewestLag,
+    (lag, keep): (NewestLag, Option<&Path>),
 ) -> Result<Beside, NotBegun> {
     let wish = Wish {
         data: data.clone(),
@@ -371,6 +372,8 @@ async fn begin_proof(
         own: own.clone(),
         answer,
         target: Target::default(),
+        keep: keep.map(Path::to_owned),
+        anew: false,
     };
     let proof = Proof::open((blue, green), &wish, events).await?;
     let load = match data.max_load {

@@ -6,6 +6,7 @@ pub mod gates;
 pub mod journal;
 pub mod mysql;
 pub mod proof;
+pub mod proof_kept;
 pub mod queries;
 pub mod secrets;
 pub mod targets;

@@ -1,12 +1,13 @@
 //! Puts two servers and what is asked of a data proof together: for `validate`, which runs it to its end, and for a
 //! switchover, which has it run beside it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::mysql::binlog::reader::{self, Reader};
@@ -20,11 +21,15 @@ use super::mysql::proof::lane::{Common, PairLane, trouble};
 use super::mysql::proof::self_test;
 use super::mysql::session::Session;
 use super::mysql::switch::{OwnSessions, Server};
+use super::proof_kept::{Earlier, Keeper, Witness};
 use crate::domain::capabilities::{Capabilities, PositionKind};
 use crate::domain::guardrails::{Known, ProofFact};
 use crate::domain::ids::{RunId, Side};
+use crate::domain::position::FilePosition;
 use crate::domain::proof::pace::Target;
 use crate::domain::proof::pick::{Pattern, Pick};
+use crate::domain::proof::stream::Brought;
+use crate::domain::proof::transaction::{Positions, Start, TableName};
 use crate::engine::event::Events;
 use crate::engine::proof::ports::{Asking, Catalogue as _, Lane, Stream, Streams};
 use crate::engine::proof::prover::{Ended, Options, Prover};
@@ -56,6 +61,10 @@ pub struct Wish {
     pub answer: Duration,
     /// The size of ranges.
     pub target: Target,
+    /// The directory of runs, where what is proved is kept for a run that is started again; nowhere if absent.
+    pub keep: Option<PathBuf>,
+    /// Compare everything, whatever an earlier run has proved.
+    pub anew: bool,
 }
 
 /// Why a proof cannot be begun.
@@ -79,6 +88,8 @@ pub struct Proof {
     streams: BlueStreams,
     catalogue: PairCatalogue,
     lanes: Vec<Box<dyn Lane>>,
+    keeper: Option<Arc<Keeper>>,
+    events: Events,
 }
 
 impl Proof {
@@ -131,21 +142,65 @@ impl Proof {
         settings.run.clone_from(&wish.run);
         settings.own = wish.own.clone();
         let streams = BlueStreams { settings };
-        // First the stream, then the tables: what changes in between is in the stream.
-        let stream = streams.begin().await?;
+        let keeper = match &wish.keep {
+            Some(dir) => {
+                let witness = Witness::of(&common, kind, (&mut sessions.0, &mut sessions.1)).await?;
+                witness.map(|witness| Arc::new(Keeper::new(dir, witness, &common.definitions)))
+            }
+            None => None,
+        };
+        let mut earlier = keeper
+            .as_ref()
+            .filter(|_| !wish.anew)
+            .and_then(|keeper| match keeper.earlier() {
+                Ok(earlier) => earlier,
+                Err(why) => {
+                    begins_anew(events, &why);
+                    None
+                }
+            });
         let pick = Pick {
             tables: patterns(&data.tables),
             exclude: patterns(&data.exclude),
         };
         let mut catalogue = PairCatalogue::new(sessions, &common, pick, shapes);
-        let tables = catalogue
-            .read(None)
-            .await
-            .map_err(|trouble| NotBegun::Cannot(trouble.why))?;
+        let mut read = async || {
+            let tables = catalogue.read(None).await;
+            tables.map_err(|trouble| NotBegun::Cannot(trouble.why))
+        };
+        let mut gone_on = None;
+        if let Some(kept) = &earlier {
+            // How rows stand in events must be known before the first one comes. The stream begins in the past, so it
+            // holds what changes while the tables are read.
+            let tables = read().await?;
+            let mut on_blue = common.session(Side::Blue).await?;
+            match streams.go_on(kept, &mut on_blue).await {
+                Ok((stream, present)) => gone_on = Some((stream, tables, present)),
+                Err(why) => {
+                    begins_anew(events, &why);
+                    earlier = None;
+                }
+            }
+        }
+        let (stream, tables, present) = match gone_on {
+            Some((stream, tables, present)) => (stream, tables, Some(present)),
+            None => {
+                // First the stream, then the tables: what changes in between is in the stream.
+                let stream = streams.begin().await?;
+                (stream, read().await?, None)
+            }
+        };
         let opened = join_all((0..data.connections.max(1)).map(|_| PairLane::open(&common))).await;
         let mut lanes: Vec<Box<dyn Lane>> = Vec::new();
         for lane in opened {
             lanes.push(Box::new(lane?));
+        }
+        // Neither side may have executed less than when it was kept.
+        if let (Some(kept), Some(lane)) = (&earlier, lanes.first_mut())
+            && !has_reached(lane, &kept.kept.executed).await
+        {
+            begins_anew(events, "a server has executed less than then");
+            earlier = None;
         }
         let options = Options {
             again_after: (!wish.once).then_some(data.again_after),
@@ -153,8 +208,24 @@ impl Proof {
             target: wish.target,
             ..Options::default()
         };
+        let mut prover = Prover::new(&stream, tables, options, events);
+        if let (Some(kept), Some(present), Some(keeper)) = (earlier, present, &keeper) {
+            let as_then = |table: &TableName| keeper.is_as_then(&kept, table);
+            let restored = prover.restore(&kept.kept, kept.since, present, as_then);
+            let but = match restored.tables_left_out {
+                0 => String::new(),
+                tables => format!("; {tables} tables begin anew, because they are defined otherwise by now"),
+            };
+            events.note(format!(
+                "{} ranges of rows are proved by an earlier run, {} ago; what changed since is read from blue's binlog{but}",
+                restored.ranges,
+                humantime::format_duration(Duration::from_secs(kept.since.as_secs()))
+            ));
+        }
         Ok(Self {
-            prover: Arc::new(Prover::new(&stream, tables, options, events)),
+            prover: Arc::new(prover),
+            keeper,
+            events: events.clone(),
             common,
             accepted: patterns(&data.accept_unproven),
             stream,
@@ -167,9 +238,23 @@ impl Proof {
     /// Goes on until everything is proved, or for ever. Dropping it ends all reading.
     pub async fn run(mut self) -> Ended {
         let prover = Arc::clone(&self.prover);
-        prover
-            .run(self.stream, &mut self.streams, &mut self.catalogue, self.lanes)
-            .await
+        let keeping = async {
+            if let Some(keeper) = self.keeper {
+                let why = keeper.keep(Arc::clone(&prover)).await;
+                self.events.warn(why);
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = prover.run(self.stream, &mut self.streams, &mut self.catalogue, self.lanes) => ended,
+            ended = keeping => ended,
+        }
+    }
+
+    /// Who keeps what is proved.
+    #[must_use]
+    pub const fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.keeper.as_ref()
     }
 
     /// Begins to run beside a switchover, and tells how far it is.
@@ -195,6 +280,23 @@ impl Proof {
             _task: AbortOnDropHandle::new(task),
         }
     }
+}
+
+fn begins_anew(events: &Events, why: &str) {
+    events.note(format!(
+        "what an earlier run has proved does not count, and everything is compared: {why}"
+    ));
+}
+
+/// Whether both sides have executed at least that.
+async fn has_reached(lane: &mut Box<dyn Lane>, executed: &Positions) -> bool {
+    let reached = match lane.begin().await {
+        Ok(now) => now.reach(executed),
+        Err(_) => false,
+    };
+    // Ends the snapshots.
+    let ended = lane.after().await.is_ok() || lane.revive().await.is_ok();
+    reached && ended
 }
 
 fn patterns(all: &[String]) -> Vec<Pattern> {
@@ -326,6 +428,43 @@ impl BlueStreams {
             brought,
             reader: Box::new(reader),
         })
+    }
+
+    /// Goes on where an earlier run stopped. With it, a place that blue has reached by now.
+    async fn go_on(&self, kept: &Earlier, on_blue: &mut Session) -> Result<(Stream, FilePosition), String> {
+        let (place, executed) = kept.place();
+        let mut settings = self.settings.clone();
+        settings.from = Some(Start { executed, place });
+        let in_words = |error: ServerError| error.to_string();
+        let (reader, start, mut brought) = Reader::start(settings.clone()).await.map_err(in_words)?;
+        // The head of the file comes first.
+        let made = match timeout(settings.budget, brought.recv()).await {
+            Ok(Some(Brought::File { name, made })) if name == start.place.file => made,
+            other => {
+                return Err(format!(
+                    "blue does not say when `{}` was made: {other:?}",
+                    start.place.file
+                ));
+            }
+        };
+        if made != kept.kept.made {
+            return Err(format!(
+                "blue's binlog file `{}` is another one than it was: it was begun anew",
+                start.place.file
+            ));
+        }
+        // What blue has executed by now names at least what stands before that place, so that no check that is begun from
+        // now on can have any of it on one side only.
+        let present = reader::present(on_blue, &settings).await.map_err(in_words)?;
+        let stream = Stream {
+            start: Start {
+                executed: present.executed,
+                place: start.place,
+            },
+            brought,
+            reader: Box::new(reader),
+        };
+        Ok((stream, present.place))
     }
 }
 

@@ -343,6 +343,9 @@ pub struct HowToCompare {
     /// How old a proof may be before its rows are read again. Default: the playbook's, or 10m.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub again_after: Option<Duration>,
+    /// Compare everything, whatever an earlier run has proved.
+    #[arg(long)]
+    pub anew: bool,
     /// Show no values of rows, only whether and where they differ.
     #[arg(long)]
     pub mask: bool,

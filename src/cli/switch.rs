@@ -195,7 +195,15 @@ pub async fn switch_pair(
         None => Some(replay(playbook, pair, &run, None, signals, events).await?),
     };
     pair.revive().await?;
-    let gates = LiveGates::open(playbook, &pair.blue, &pair.green, &run, events, ANSWER).await?;
+    let gates = LiveGates::open(
+        playbook,
+        &pair.blue,
+        &pair.green,
+        &run,
+        Some(runs),
+        (events, ANSWER),
+    )
+    .await?;
     let replayed = match before {
         Some(replayed) => replayed,
         None => {

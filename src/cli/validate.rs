@@ -12,7 +12,7 @@ use super::pair::{self, ANSWER, Pair};
 use super::repair_file;
 use super::signals::{At, Signals};
 use super::switch::Done;
-use super::{playbook_file, reporting, sight, status};
+use super::{playbook_file, reporting, run_dir, sight, status};
 use crate::adapters::mysql::lag::{FOLLOWS_NOBODY, LagMeter, Setup};
 use crate::adapters::mysql::replication::status::read as read_replication;
 use crate::adapters::mysql::switch::OwnSessions;
@@ -40,9 +40,11 @@ pub fn run(path: &Path, asked: &HowToCompare, global: &Global) -> Result<Ending,
     if let Some(file) = &asked.repair_sql {
         repair_file::see_writable(file)?;
     }
+    // Without a place for it nothing is kept.
+    let runs = run_dir::find(global).ok();
     super::wait_for(async {
         let (events, at, reporting) = reporting::begin_every(global.output, asked.every);
-        let ended = validate(&playbook, asked, &events, at).await;
+        let ended = validate(&playbook, asked, runs.as_deref(), &events, at).await;
         reporting::end(events, reporting, "validate", &ended).await;
         ended.map(|done| done.ending)
     })
@@ -51,6 +53,7 @@ pub fn run(path: &Path, asked: &HowToCompare, global: &Global) -> Result<Ending,
 async fn validate(
     playbook: &Playbook,
     asked: &HowToCompare,
+    runs: Option<&Path>,
     events: &Events,
     at: At,
 ) -> Result<Done, CliError> {
@@ -79,9 +82,12 @@ async fn validate(
         own: OwnSessions::default(),
         answer: ANSWER,
         target: Target::default(),
+        keep: runs.map(Path::to_owned),
+        anew: asked.anew,
     };
     let proof = Proof::open((&pair.blue, &pair.green), &wish, events).await?;
     let prover = proof.prover.clone();
+    let keeper = proof.keeper().cloned();
     let Pair {
         blue, green, on_blue, ..
     } = pair;
@@ -130,6 +136,14 @@ async fn validate(
         () = super::over(asked.for_) => None,
     };
     meter.stop(STOP).await;
+    if let Some(keeper) = &keeper {
+        // What is complete is over: whoever asks for everything to be compared once more is not answered from a file.
+        if ended == Some(Ended::Complete) || asked.once && prover.was_everywhere() {
+            keeper.forget();
+        } else if let Err(why) = keeper.write(&prover) {
+            events.warn(why);
+        }
+    }
     if let Some(Ended::GaveUp(why)) = &ended {
         return Err(CliError::new(
             ErrorKind::Unreachable,

@@ -86,7 +86,7 @@ impl Stage<'_> {
             command: "switch".to_owned(),
             pair: playbook.name.clone(),
         });
-        let gates = LiveGates::open(playbook, blue, green, &run, self.events, ANSWER).await?;
+        let gates = LiveGates::open(playbook, blue, green, &run, None, (self.events, ANSWER)).await?;
         // bleen's account has every right here, so the first choice is the one.
         let mut settings = settings(playbook, self.servers, &run, HoldKind::Lock);
         settings.own_sessions = gates.blue_sessions.clone();

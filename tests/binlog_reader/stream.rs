@@ -332,6 +332,7 @@ pub async fn starts_under_load(world: &mut World) {
                     brought.insert((at.file.clone(), at.offset));
                 }
                 Brought::Passed(place) => at = place,
+                Brought::File { .. } => {}
                 Brought::Broke(why) => panic!("{why}"),
             }
         }

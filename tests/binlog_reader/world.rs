@@ -215,6 +215,7 @@ impl World {
                     assert!(place.has_reached(&self.at), "from {} to {place}", self.at);
                     self.at = place;
                 }
+                Brought::File { .. } => {}
                 Brought::Broke(why) => panic!("{}: {why}", self.caps.version),
             }
         }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bleen::domain::ids::Side;
 use bleen::domain::position::{FilePosition, GtidList, Position};
-use bleen::domain::proof::bracket::{Check, Reading, Verdict};
+use bleen::domain::proof::bracket::{Check, Reading, Verdict, Void};
 use bleen::domain::proof::drill::{Drilled, Rows};
+use bleen::domain::proof::kept::KeptTable;
 use bleen::domain::proof::key::{Key, KeyPart};
-use bleen::domain::proof::ledger::{Change, ENOUGH_CHECKS, ItemRead, Ledger, NotBegun, NotProvable};
+use bleen::domain::proof::ledger::{Change, CheckId, ENOUGH_CHECKS, ItemRead, Ledger, NotBegun, NotProvable};
 use bleen::domain::proof::ranges::{Bounds, RangeId};
 use bleen::domain::proof::summary::{Rates, Summary};
 use bleen::domain::proof::touches::{Caps, Item, Open};
@@ -332,6 +333,123 @@ fn a_table_without_a_key_is_open_as_a_whole_and_read_whole_at_the_fence() {
     assert!(left(&ledger).is_err());
     ledger.watch(name("k"), false);
     assert!(left(&ledger).is_err() && !ledger.was_everywhere());
+}
+
+/// A ledger of a process that begins where another one stopped.
+fn after_a_restart(kept: &[KeptTable], at: u64, present: u64) -> Ledger {
+    let mut ledger = Ledger::new(
+        Start {
+            executed: list(present),
+            place: place(at),
+        },
+        Caps::default(),
+    );
+    for table in ["a", "b"] {
+        ledger.watch(name(table), true);
+    }
+    let from = check(at).before().clone();
+    for table in kept {
+        assert!(ledger.restore(table, Duration::from_secs(100), &from).is_some());
+        let again = ledger.restore(table, Duration::from_secs(100), &from);
+        assert_eq!(again, None, "something is known of it already");
+    }
+    ledger.catch_up(place(present));
+    ledger
+}
+
+#[test]
+fn what_was_proved_outlives_its_process_with_what_was_touched_since() {
+    let mut old = ledger(Caps {
+        in_a_range: 2,
+        ..Caps::default()
+    });
+    assert_eq!(old.split(&name("a"), RangeId(0), 5.into()), Ok(RangeId(1)));
+    assert_eq!(old.split(&name("a"), RangeId(1), 9.into()), Ok(RangeId(2)));
+    for range in 0..3 {
+        assert!(is_proved(&prove(&mut old, "a", range, 0)));
+    }
+    assert!(is_proved(&prove(&mut old, "b", 0, 0)));
+    // One row of the first range, too many of the second one, and a row of `b` by a foreign key.
+    bring(&mut old, 1, &[row("a", 1), row("a", 6), row("a", 7), row("a", 8)]);
+    let cascade = |value: i128| Change::Cascade {
+        child: name("b"),
+        columns: vec!["parent".into()],
+        values: vec![value.into()],
+    };
+    bring(&mut old, 2, &[cascade(7)]);
+    let kept = old.keep(Duration::from_secs(9), |_| true).unwrap();
+    let text = serde_json::to_string(&kept).unwrap();
+    let read: Vec<KeptTable> = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, kept);
+    assert_eq!(
+        old.keep(Duration::ZERO, |table| table.table == "b")
+            .unwrap()
+            .len(),
+        1
+    );
+
+    let mut new = after_a_restart(&kept, 2, 3);
+    assert!(new.is_catching_up() && !new.was_everywhere());
+    assert_eq!(summary(&new).unproven, 4, "what came since is not known");
+    assert_eq!(new.keep(Duration::ZERO, |_| true), None);
+    assert!(new.left_at_the_fence(|_| false).is_err());
+    bring(&mut new, 3, &[row("a", 2), cascade(8)]);
+    let sum = Summary::of(&new, Duration::from_secs(100));
+    assert_eq!(
+        (sum.unproven, sum.proved, sum.open),
+        (1, 2, 1),
+        "the second range is not proved"
+    );
+    assert_eq!((sum.open_rows, sum.oldest), (4, Some(Duration::from_secs(9))));
+    for key in [1, 2] {
+        let open = new.open(&name("a"), RangeId(0));
+        assert!(matches!(open, Some(Open::Items(items)) if items.contains(&Item::Row(Key::from(key)))));
+    }
+    assert_eq!(new.ranges(&name("a")).nth(2).unwrap().1.above, Some(9.into()));
+    assert!(new.left_at_the_fence(|_| false).is_err());
+    assert!(is_proved(&prove(&mut new, "a", 1, 3)));
+    assert_eq!(new.left_at_the_fence(|_| false).unwrap().len(), 2);
+    // A check that began with less than all that the old process had taken in is void.
+    assert!(!is_proved(&prove(&mut new, "a", 1, 2)));
+
+    // Nobody knows what was touched: nothing is kept. What differs is not either, and of a table with a row that differs
+    // somewhere nothing.
+    new.broke(Void::StreamBroken);
+    assert_eq!(new.keep(Duration::ZERO, |_| true), None);
+    let of_a = |kept: &[KeptTable]| kept.iter().any(|table| table.name == name("a"));
+    let mut differs = after_a_restart(&kept, 2, 2);
+    let mut check = check(2);
+    let id = differs
+        .begin(&name("a"), None, &mut check, Duration::ZERO)
+        .unwrap();
+    read_items(&mut differs, id, &mut check, 2);
+    assert!(!of_a(&differs.keep(Duration::ZERO, |_| true).unwrap()));
+
+    // What does not fit is not taken in.
+    let fresh = || ledger(Caps::default());
+    let from = check_in_doubt(1).before().clone();
+    let spoil = |change: fn(&mut KeptTable)| {
+        let mut table = kept[0].clone();
+        change(&mut table);
+        fresh().restore(&table, Duration::ZERO, &from)
+    };
+    assert_eq!(spoil(|_| {}), Some(2));
+    assert_eq!(spoil(|table| table.cuts.swap(0, 1)), None);
+    assert_eq!(spoil(|table| table.cuts[1] = table.cuts[0].clone()), None);
+    assert_eq!(spoil(|table| table.ranges.truncate(2)), None);
+    assert_eq!(spoil(|table| table.has_key = false), None);
+    assert_eq!(spoil(|table| table.name = name("z")), None);
+}
+
+/// Row 1 of `a` was read, and differs.
+fn read_items(ledger: &mut Ledger, id: CheckId, check: &mut Check, at: u64) {
+    read(check, at);
+    let read = ItemRead {
+        item: Item::Row(Key::from(1)),
+        is_equal: false,
+    };
+    let found = ledger.finish_items(id, check, &[read]).unwrap();
+    assert_eq!(found.diverged.len(), 1);
 }
 
 proptest! {

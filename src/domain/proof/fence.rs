@@ -42,7 +42,7 @@ impl Ledger {
     /// # Errors
     /// [`NotEnough`].
     pub fn left_at_the_fence(&self, accepted: impl Fn(&TableName) -> bool) -> Result<Vec<Left>, NotEnough> {
-        if self.is_broken() {
+        if self.is_broken() || self.is_catching_up() {
             return Err(NotEnough::Broken);
         }
         let mut all = Vec::new();

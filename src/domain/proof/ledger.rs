@@ -159,6 +159,8 @@ pub struct Ledger {
     /// The stream broke and has not begun anew: what is missing is not known.
     is_broken: bool,
     passed: FilePosition,
+    /// What was restored counts when the stream has passed this place.
+    catching_up: Option<FilePosition>,
     /// What every check under way, and every later one, must find on both sides: what is on both sides there may have
     /// been forgotten.
     floor: Option<Arc<Positions>>,
@@ -181,6 +183,7 @@ impl Ledger {
             passed: start.place.clone(),
             start,
             is_broken: false,
+            catching_up: None,
             floor: None,
             sequences: BTreeMap::new(),
             came: None,
@@ -234,20 +237,21 @@ impl Ledger {
     /// no rows to look at, and need not stay as it was when it was compared: with the next change all of it is open.
     #[must_use]
     pub fn was_everywhere(&self) -> bool {
-        let provable = self.tables.values().filter(|table| table.not_provable.is_none());
-        provable.into_iter().all(|table| {
-            table
-                .by_id
-                .values()
-                .all(|range| match (&range.state, range.touches.open()) {
-                    (State::Unproven, _) => table
-                        .unsettled
-                        .is_some_and(|unsettled| unsettled.checks >= ENOUGH_CHECKS),
-                    (State::Proved { .. }, Open::Whole) => !table.has_key,
-                    (State::Proved { .. }, Open::Items(_)) => true,
-                    (State::Diverged { rows, .. }, _) => !table.has_key || !rows.is_empty(),
-                })
-        })
+        let mut provable = self.tables.values().filter(|table| table.not_provable.is_none());
+        !self.is_catching_up()
+            && provable.all(|table| {
+                table
+                    .by_id
+                    .values()
+                    .all(|range| match (&range.state, range.touches.open()) {
+                        (State::Unproven, _) => table
+                            .unsettled
+                            .is_some_and(|unsettled| unsettled.checks >= ENOUGH_CHECKS),
+                        (State::Proved { .. }, Open::Whole) => !table.has_key,
+                        (State::Proved { .. }, Open::Items(_)) => true,
+                        (State::Diverged { rows, .. }, _) => !table.has_key || !rows.is_empty(),
+                    })
+            })
     }
 
     /// Whether a table without a key is known to differ.
@@ -332,6 +336,35 @@ impl Ledger {
         self.is_broken
     }
 
+    /// Whether proofs were restored, and what changed since they were kept has not all come yet.
+    #[must_use]
+    pub const fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
+    pub(super) fn set_catching_up(&mut self, place: FilePosition) {
+        self.catching_up = Some(place);
+        self.see_caught_up();
+    }
+
+    fn see_caught_up(&mut self) {
+        if self
+            .catching_up
+            .as_ref()
+            .is_some_and(|place| self.passed.has_reached(place))
+        {
+            self.catching_up = None;
+        }
+    }
+
+    pub(super) const fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    pub(super) fn table_mut(&mut self, name: &TableName) -> Option<&mut Table> {
+        self.tables.get_mut(name)
+    }
+
     pub(super) const fn tables(&self) -> &BTreeMap<TableName, Table> {
         &self.tables
     }
@@ -364,6 +397,7 @@ impl Ledger {
         for change in changes {
             self.change(&transaction, change);
         }
+        self.see_caught_up();
         Ok(())
     }
 
@@ -376,6 +410,7 @@ impl Ledger {
             return Err(self.went_back(place));
         }
         self.passed = place;
+        self.see_caught_up();
         Ok(())
     }
 
@@ -452,7 +487,7 @@ impl Ledger {
         self.weigh();
     }
 
-    fn weigh(&mut self) {
+    pub(super) fn weigh(&mut self) {
         self.bytes = self.tables.values().map(Table::bytes).sum();
     }
 
@@ -484,6 +519,7 @@ impl Ledger {
         }
         self.sequences.clear();
         self.came = None;
+        self.catching_up = None;
         self.is_broken = false;
         self.floor = None;
         self.passed = start.place.clone();

@@ -14,6 +14,7 @@
 //! recent       which tables the last transactions touched, for readings that are no ranges
 //! ledger       the tables, their ranges and touches, and the checks under way: the one door for an adapter
 //! drill        which rows of a range differ, and which of the differences are real
+//! kept         what of the ledger outlives its process
 //! work         what to read next
 //! fence        what is left to compare when writers are held and green has caught up
 //! summary      what is proved and what is not, and how long the fence would take
@@ -28,6 +29,7 @@ pub mod bracket;
 pub mod cascade;
 pub mod drill;
 pub mod fence;
+pub mod kept;
 pub mod key;
 pub mod ledger;
 pub mod pace;

@@ -66,6 +66,24 @@ impl Ranges {
         }
     }
 
+    /// The ranges between these keys; `None` if they are not in the order of their keys, as far as that can be told here.
+    #[must_use]
+    pub fn of(has_key: bool, cuts: Vec<Key>) -> Option<Self> {
+        let is_in_order = cuts
+            .array_windows()
+            .all(|[one, next]| one != next && one.compare(next).is_none_or(|order| order == Ordering::Less));
+        let count = u32::try_from(cuts.len() + 1).ok()?;
+        if !is_in_order || cuts.len() >= Self::MOST || !has_key && !cuts.is_empty() {
+            return None;
+        }
+        Some(Self {
+            has_key,
+            cuts,
+            ids: (0..count).map(RangeId).collect(),
+            next: count,
+        })
+    }
+
     /// All ranges with their bounds, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (RangeId, Bounds)> + '_ {
         self.ids

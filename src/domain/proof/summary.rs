@@ -104,6 +104,10 @@ impl Summary {
                 sum.differing.insert(name.clone(), differing);
             }
         }
+        if ledger.is_catching_up() {
+            sum.unproven += sum.proved + sum.open;
+            (sum.proved, sum.open) = (0, 0);
+        }
         sum
     }
 

@@ -8,6 +8,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::position::FilePosition;
 use super::key::Key;
 use super::transaction::{Outline, Positions, Transaction};
@@ -31,7 +33,8 @@ impl Default for Caps {
 }
 
 /// What a touch touched.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Item {
     /// One row.
     Row(Key),

@@ -36,7 +36,8 @@ pub struct Transaction {
 }
 
 /// What a server showed when it was read, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shown {
     /// Everything that the position names, and maybe more: the position was asked for before the reading.
     AtLeast(Position),
@@ -45,7 +46,7 @@ pub enum Shown {
 }
 
 /// What both servers showed in one check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Positions {
     /// Blue; a place in blue's own binlog where it is a [`Position::File`].
     pub blue: Shown,

@@ -189,7 +189,9 @@ impl Prover {
         drop(one_at_a_time);
         let why = match check.void() {
             None => {
-                self.state().waits = None;
+                let mut state = self.state();
+                state.waits = None;
+                state.newest_positions = Some(check.before().clone());
                 return Ok((id, check));
             }
             Some(Void::StreamBeganTooLate) => {

@@ -11,6 +11,7 @@
 //! Must not know a statement or a driver. What is proved is decided in [`crate::domain::proof`], never here.
 
 mod check;
+pub mod kept;
 pub mod ports;
 pub mod progress;
 pub mod prover;

@@ -124,7 +124,7 @@ impl Prover {
             checks: state.checks,
             rows_read: state.rows_read,
             differing_rows: state.ledger.differing_rows() as u64,
-            running: now,
+            running: self.running(),
             scan_rate: rate(state.scanned),
             key_rate: rate(state.by_key),
             paused: self

@@ -1,7 +1,7 @@
 //! The loop of the data proof over its ports, and what it knows at any moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -21,7 +21,7 @@ use crate::domain::proof::ranges::RangeId;
 use crate::domain::proof::recent::Recent;
 use crate::domain::proof::stream::Brought;
 use crate::domain::proof::touches::Caps;
-use crate::domain::proof::transaction::TableName;
+use crate::domain::proof::transaction::{Positions, TableName};
 use crate::domain::proof::work::{How, Plan, Work};
 use crate::engine::event::{Difference, EventKind, Events};
 
@@ -96,6 +96,10 @@ pub(super) struct State {
     pub(super) waits: Option<String>,
     /// What is being read again at present.
     being_read: Stale,
+    /// The file of blue's binlog that is being read, and when it was made.
+    pub(super) file_made: Option<(String, u32)>,
+    /// What both sides had executed when the newest check began.
+    pub(super) newest_positions: Option<Arc<Positions>>,
 }
 
 /// Why no check is begun at present.
@@ -135,6 +139,8 @@ pub struct Prover {
     /// How many of them read ranges.
     ranges_at_work: watch::Sender<usize>,
     began: Instant,
+    /// What its clock showed then: the age of the oldest proof that it began with.
+    clock: Duration,
     options: Options,
     events: Events,
 }
@@ -158,6 +164,8 @@ impl Prover {
             stale: Stale::default(),
             waits: None,
             being_read: Stale::default(),
+            file_made: None,
+            newest_positions: None,
         };
         state.list(tables);
         Self {
@@ -169,6 +177,7 @@ impl Prover {
             at_work: watch::Sender::new(0),
             ranges_at_work: watch::Sender::new(0),
             began: Instant::now(),
+            clock: Duration::ZERO,
             options,
             events: events.clone(),
         }
@@ -181,6 +190,15 @@ impl Prover {
 
     /// Bleen's own clock.
     pub(super) fn now(&self) -> Duration {
+        self.clock.saturating_add(self.began.elapsed())
+    }
+
+    pub(super) const fn set_clock(&mut self, now: Duration) {
+        self.clock = now;
+    }
+
+    /// For how long it has been going on.
+    pub(super) fn running(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -354,6 +372,7 @@ impl Prover {
         while let Some(brought) = stream.brought.recv().await {
             match brought {
                 Brought::Broke(why) => return why,
+                Brought::File { name, made } => self.state().file_made = Some((name, made)),
                 Brought::Passed(place) => {
                     let mut state = self.state();
                     state.recent.advance(place.clone());
@@ -668,6 +687,18 @@ impl State {
     /// Whether every range has been compared at least once, and what differs is known row by row.
     pub(super) fn was_everywhere(&self) -> bool {
         self.ledger.was_everywhere()
+    }
+
+    /// Whether the definitions of all tables are to be read again.
+    pub(super) fn is_everything_stale(&self) -> bool {
+        self.stale.everything || self.being_read.everything
+    }
+
+    /// Whether the definition of a table may be another one than its rows were compared by.
+    pub(super) fn is_stale(&self, table: &TableName) -> bool {
+        [&self.stale, &self.being_read]
+            .into_iter()
+            .any(|stale| stale.tables.contains(table) || stale.differing.contains(table))
     }
 
     /// Whether the definitions of all tables that can be proved are those that were read.

@@ -163,7 +163,10 @@ impl Reader {
 }
 
 /// Blue's present place, and a position that names all that ends up to there.
-async fn present(session: &mut Session, settings: &Settings) -> Result<Start, ServerError> {
+///
+/// # Errors
+/// What blue answered.
+pub async fn present(session: &mut Session, settings: &Settings) -> Result<Start, ServerError> {
     let caps = &settings.capabilities;
     // The place comes first: what is written later ends behind it.
     let place = position_read::written_file(session, caps, settings.budget).await?;
@@ -395,6 +398,16 @@ async fn events(
         // An event that goes nowhere, such as a heartbeat, is no sign that what was written will come.
         if *assembly.at().0 != stood {
             written.moved(assembly.at().0, Instant::now());
+        }
+        if event.kind == kind::FORMAT_DESCRIPTION {
+            // The head of a file: it keeps its time even where the reading begins behind it.
+            let file = Brought::File {
+                name: assembly.at().0.file.clone(),
+                made: header.timestamp(),
+            };
+            if sender.send(file).await.is_err() {
+                return None;
+            }
         }
         for brought in assembly.take() {
             if sender.send(brought).await.is_err() {

@@ -114,6 +114,12 @@ impl Definitions {
             .cloned()
     }
 
+    /// All tables that can be compared.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<TableName, Arc<Defined>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Writes a table down, or that it cannot be compared.
     pub fn set(&self, name: &TableName, defined: Option<Arc<Defined>>) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
