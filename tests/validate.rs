@@ -335,6 +335,51 @@ async fn mariadb_a_table_without_a_key_is_compared_as_a_whole() {
     a_table_without_a_key_is_compared_as_a_whole(Kind::MariaDb).await;
 }
 
+/// What bleen's account may not see is named once somebody changes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_may_not_be_read_is_named() {
+    let scene = scene(Kind::MySql).await;
+    let (blue, green) = (&scene.pair.blue, &scene.pair.green);
+    green.run(&["SET GLOBAL partial_revokes = ON"]).await.unwrap();
+    let account = format!("'{}'@'%'", scene.pair.accounts.bleen.user);
+    blue.run(&[
+        "SET GLOBAL partial_revokes = ON",
+        "CREATE DATABASE hidden",
+        "CREATE TABLE hidden.t (id INT PRIMARY KEY)",
+        &format!("REVOKE ALL ON hidden.* FROM {account}"),
+    ])
+    .await
+    .unwrap();
+    caught_up(&scene.pair).await;
+    let operator = scene.operator();
+    let mut running = operator.validate(&["--every", "200ms"]);
+    all_proved(&mut running).await;
+    blue.run(&["INSERT INTO hidden.t VALUES (1)"]).await.unwrap();
+    running
+        .until("it is not provable", PASS, |event| {
+            event["type"] == "proof" && event["not_provable"] == 1
+        })
+        .await;
+    // One that is gone is not.
+    blue.run(&[
+        "CREATE TABLE shop.short (id INT PRIMARY KEY)",
+        "DROP TABLE shop.short",
+    ])
+    .await
+    .unwrap();
+    caught_up(&scene.pair).await;
+    running.signal(rustix::process::Signal::INT);
+    let ended = running.end(SOON).await;
+    expect(&ended, 2, false);
+    let not = ended.result()["not_provable"].as_array().unwrap();
+    assert_eq!(not.len(), 1, "{not:?}");
+    assert_eq!(not[0]["table"], "hidden.t");
+    assert!(
+        not[0]["why"].as_str().unwrap().contains("may not read it"),
+        "{not:?}"
+    );
+}
+
 /// Definitions that change while rows are compared, tables that come and go: nothing is
 /// called different, and all is proved again.
 async fn changes_under_way_are_no_differences(kind: Kind) {

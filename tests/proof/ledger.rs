@@ -335,6 +335,38 @@ fn a_table_without_a_key_is_open_as_a_whole_and_read_whole_at_the_fence() {
     assert!(left(&ledger).is_err() && !ledger.was_everywhere());
 }
 
+#[test]
+fn rows_that_differ_have_a_cap_in_common() {
+    let mut ledger = ledger(Caps {
+        differing: 4,
+        ..Caps::default()
+    });
+    assert_eq!(ledger.split(&name("a"), RangeId(0), 5.into()), Ok(RangeId(1)));
+    for (table, range) in [("a", 0), ("a", 1), ("b", 0)] {
+        let first = i128::from(range) * 5;
+        let blue: Rows = (first..first + 3).map(|key| (Key::from(key), [1; 32])).collect();
+        let green = Rows::new();
+        let mut check = check(0);
+        let id = ledger
+            .begin(&name(table), Some(RangeId(range)), &mut check, Duration::ZERO)
+            .unwrap();
+        assert_eq!(check.read(Side::Blue, Reading::of(&blue)), Ok(()));
+        assert_eq!(check.read(Side::Green, Reading::of(&green)), Ok(()));
+        assert_eq!(check.after(place(0)), Ok(()));
+        assert!(ledger.finish_rows(id, &check, &blue, &green).is_some());
+    }
+    // Three, one more, and one of each range that differs, however many there are.
+    assert_eq!(ledger.differing_rows(), 5);
+    assert_eq!(summary(&ledger).diverged, 3);
+    assert!(ledger.was_everywhere());
+    let tables: Vec<String> = summary(&ledger)
+        .differing
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(tables, ["shop.a", "shop.b"]);
+}
+
 /// A ledger of a process that begins where another one stopped.
 fn after_a_restart(kept: &[KeptTable], at: u64, present: u64) -> Ledger {
     let mut ledger = Ledger::new(
@@ -459,7 +491,7 @@ proptest! {
         in_a_range in 1_usize..6, bytes in 0_usize..4000,
         touched in proptest::collection::vec((0_i128..12, 0_usize..40), 1..60),
     ) {
-        let mut ledger = ledger(Caps { in_a_range, bytes_in_all: bytes });
+        let mut ledger = ledger(Caps { in_a_range, bytes_in_all: bytes, ..Caps::default() });
         prop_assert!(ledger.split(&name("a"), RangeId(0), 5.into()).is_ok());
         for range in [0, 1] {
             let verdict = prove(&mut ledger, "a", range, 0);

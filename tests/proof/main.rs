@@ -38,10 +38,12 @@ const TIGHT: [Caps; 2] = [
     Caps {
         in_a_range: 1,
         bytes_in_all: usize::MAX,
+        differing: 100,
     },
     Caps {
         in_a_range: 9,
         bytes_in_all: 0,
+        differing: 100,
     },
 ];
 

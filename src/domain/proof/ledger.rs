@@ -680,6 +680,11 @@ impl Ledger {
     }
 
     fn write_down(&mut self, flight: &Flight, check: &Check, verdict: &Verdict, drilled: &Drilled) {
+        // The range's own ones are about to be replaced: one too few is kept rather than one too many.
+        let room = match verdict {
+            Verdict::Diverged { .. } => self.caps.differing.saturating_sub(self.differing_rows()).max(1),
+            Verdict::Proved { .. } | Verdict::Inconclusive(_) => 0,
+        };
         let Some(table) = self.tables.get_mut(&flight.table) else {
             return;
         };
@@ -733,7 +738,7 @@ impl Ledger {
                     rows: drilled
                         .real
                         .iter()
-                        .take(self.caps.in_a_range)
+                        .take(self.caps.in_a_range.min(room))
                         .map(|(key, differs)| (key.clone(), *differs))
                         .collect(),
                 };

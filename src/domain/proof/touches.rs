@@ -21,6 +21,8 @@ pub struct Caps {
     pub in_a_range: usize,
     /// Bytes that all of them together may take, about.
     pub bytes_in_all: usize,
+    /// Rows that are known to differ and are kept, of all ranges together; of each range that differs one is.
+    pub differing: usize,
 }
 
 impl Default for Caps {
@@ -28,6 +30,7 @@ impl Default for Caps {
         Self {
             in_a_range: 20_000,
             bytes_in_all: 64 << 20,
+            differing: 100_000,
         }
     }
 }

@@ -134,7 +134,7 @@ pub struct Prover {
     pub(super) passed: watch::Sender<()>,
     wake: Notify,
     pub(super) pauses: watch::Sender<Pauses>,
-    /// How many checks are under way.
+    /// How many checks are under way, and other readings.
     at_work: watch::Sender<usize>,
     /// How many of them read ranges.
     ranges_at_work: watch::Sender<usize>,
@@ -409,8 +409,12 @@ impl Prover {
                 sleep(IDLE).await;
                 continue;
             }
+            // A hold must not wait for it, nor begin while it reads.
+            let reading = self.at_work_unless_at_rest().await;
             let which = (!stale.everything).then(|| stale.tables.union(&stale.differing).cloned().collect());
-            match catalogue.read(which).await {
+            let read = catalogue.read(which).await;
+            drop(reading);
+            match read {
                 Ok(mut tables) => {
                     troubles = 0;
                     let begins_anew = |name: &TableName| stale.everything || stale.tables.contains(name);
@@ -462,6 +466,8 @@ impl Prover {
             match found {
                 Ok(found) => {
                     troubles = 0;
+                    // Counted from before the check ends: no hold may begin in between.
+                    let _describing = AtWork::of(self);
                     let differ = self.note(task, found, took);
                     self.describe(&mut *lane, differ).await;
                 }
@@ -487,6 +493,21 @@ impl Prover {
         }
     }
 
+    /// Waits until no hold is near, and counts as reading from then on.
+    async fn at_work_unless_at_rest(&self) -> AtWork<'_> {
+        let mut pauses = self.pauses.subscribe();
+        loop {
+            // The sender lives as long as this prover.
+            let _ = pauses.wait_for(|pauses| pauses.rest.is_none()).await;
+            let guard = self.state();
+            if self.pauses.borrow().rest.is_none() {
+                let at_work = AtWork::of(self);
+                drop(guard);
+                return at_work;
+            }
+        }
+    }
+
     fn take(&self) -> Option<Task<'_>> {
         let now = self.now();
         let mut guard = self.state();
@@ -495,11 +516,14 @@ impl Prover {
             return None;
         }
         let work = state.plan.next(&state.ledger, now)?;
-        self.at_work.send_modify(|checks| *checks += 1);
         if work.range().is_some() {
             self.ranges_at_work.send_modify(|checks| *checks += 1);
         }
-        Some(Task { prover: self, work })
+        Some(Task {
+            prover: self,
+            work,
+            _at_work: AtWork::of(self),
+        })
     }
 
     /// Whether all that can be proved was, and what differs is known row by row.
@@ -627,11 +651,27 @@ impl Prover {
 struct Task<'a> {
     prover: &'a Prover,
     work: Work,
+    _at_work: AtWork<'a>,
+}
+
+/// Something is being read on a server. Ends when it is dropped, however that comes.
+struct AtWork<'a>(&'a Prover);
+
+impl<'a> AtWork<'a> {
+    fn of(prover: &'a Prover) -> Self {
+        prover.at_work.send_modify(|reading| *reading += 1);
+        Self(prover)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.at_work.send_modify(|reading| *reading -= 1);
+    }
 }
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
-        self.prover.at_work.send_modify(|checks| *checks -= 1);
         if self.work.range().is_some() {
             self.prover.ranges_at_work.send_modify(|checks| *checks -= 1);
         }
@@ -702,7 +742,7 @@ impl State {
     }
 
     /// Whether the definitions of all tables that can be proved are those that were read.
-    fn definitions_are_known(&self) -> bool {
+    pub(super) fn definitions_are_known(&self) -> bool {
         let is_not_provable = |name| self.ledger.not_provable_tables().any(|(not, _)| not == name);
         [&self.stale, &self.being_read].into_iter().all(|stale| {
             !stale.everything && stale.differing.is_empty() && stale.tables.iter().all(is_not_provable)

@@ -7,11 +7,12 @@ use crate::domain::position::FilePosition;
 use crate::domain::proof::transaction::{Positions, TableName};
 
 impl Prover {
-    /// Whether every range has been compared at least once, and what differs is known row by row. Rows that were touched
-    /// since may be open.
+    /// Whether every range has been compared at least once by the definition that its table has now, and what differs is
+    /// known row by row. Rows that were touched since may be open.
     #[must_use]
     pub fn was_everywhere(&self) -> bool {
-        self.state().was_everywhere()
+        let state = self.state();
+        state.definitions_are_known() && state.was_everywhere()
     }
 
     /// Forgets the transactions that both sides are known to show. Positions of later readings must not be older.

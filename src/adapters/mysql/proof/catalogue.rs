@@ -15,6 +15,7 @@ use super::not_provable::NotProvable as Why;
 use crate::adapters::mysql::binlog::shape::{self, Shapes, Wanted};
 use crate::adapters::mysql::columns::{text, text_at};
 use crate::adapters::mysql::error::ServerError;
+use crate::adapters::mysql::quote;
 use crate::adapters::mysql::session::Session;
 use crate::adapters::mysql::sql;
 use crate::adapters::mysql::survey::{NOT_COMPARED, is_compared};
@@ -25,6 +26,9 @@ use crate::domain::proof::pick::Pick;
 use crate::domain::proof::transaction::TableName;
 use crate::domain::server::{Family, Version};
 use crate::engine::proof::ports::{Asking, Catalogue, Listed};
+
+/// Refused for want of a right on a schema, or on a table.
+const DENIED: [u16; 2] = [1044, 1142];
 
 /// Reads the definitions of tables on both sides.
 pub struct PairCatalogue {
@@ -100,14 +104,38 @@ impl PairCatalogue {
                     schema: schema.clone(),
                     table,
                 };
-                if self.pick.takes(&name) {
-                    let one = self.list(&name, sides, &unseen);
-                    listed.push((name, one));
+                if !self.pick.takes(&name) {
+                    continue;
                 }
+                let mut one = self.list(&name, sides, &unseen);
+                // Somebody has changed it: it may be there for others.
+                if one == Listed::Gone
+                    && let Some(why) = self.not_shown(&name).await?
+                {
+                    one = Listed::NotProvable(NotProvable::NotRead(why));
+                }
+                listed.push((name, one));
             }
         }
         self.read_shapes(&listed).await?;
         Ok(listed)
+    }
+
+    /// Why a table that blue does not list may be there all the same.
+    async fn not_shown(&mut self, name: &TableName) -> Result<Option<String>, ServerError> {
+        let sql = format!(
+            "SELECT 1 FROM {} LIMIT 0",
+            quote::qualified(&name.schema, &name.table)
+        );
+        let doing = "see whether a table may be read";
+        match self.blue.rows::<Row>(doing, &sql, self.budget).await {
+            Err(e) if e.code().is_some_and(|code| DENIED.contains(&code)) => Ok(Some(format!(
+                "blue's binlog has changes of it, and bleen's account may not read it: {e}; grant it SELECT on both sides, \
+                 or leave the table out"
+            ))),
+            Err(e) if e.code().is_none() => Err(e),
+            _ => Ok(None),
+        }
     }
 
     /// Waits until what is in blue's binlog of these tables' definitions is visible.
