@@ -100,6 +100,7 @@ async fn measure(kind: ServerKind, events: u64) {
                         transactions += 1;
                         world.at = transaction.end;
                     }
+                    Brought::File { .. } => {}
                     Brought::Passed(place) => world.at = place,
                     Brought::Broke(why) => panic!("{why}"),
                 }

@@ -76,6 +76,8 @@ async fn measure(kind: Kind, checks: u64) {
     load.progress(200, Duration::from_secs(20)).await.unwrap();
 
     let wish = Wish {
+        anew: true,
+        keep: None,
         data: DataProof {
             again_after: Duration::from_millis(1),
             ..DataProof::default()

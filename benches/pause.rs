@@ -210,6 +210,8 @@ async fn follow_back(pair: &SandboxPair, serves: Side) {
 /// The data proof beside an attempt, once every row is proved and the hold may come.
 async fn proved(settings: &mut Settings) -> Beside {
     let wish = Wish {
+        anew: true,
+        keep: None,
         data: DataProof {
             accept_unproven: vec!["shop.audit".into()],
             ..DataProof::default()
