@@ -172,6 +172,23 @@ async fn proofs_outlive_a_restart(kind: Kind) {
         [1]
     );
 
+    // A pass that is to end once everything was compared compares what was kept as open, too.
+    let blue = &scene.pair.blue;
+    blue.run(&["UPDATE shop.goods SET name = 'newer' WHERE id < 50"])
+        .await
+        .unwrap();
+    caught_up(&scene.pair).await;
+    let lost = ["UPDATE shop.goods SET name = 'older' WHERE id = 11"];
+    corrupt(&scene.pair.green, &lost).await;
+    let once = operator.validate(&["--once"]).end(PASS).await;
+    says(&once, "proved by an earlier run");
+    assert_eq!(once.result()["differing_rows"], 1, "{}", once.told());
+    corrupt(
+        &scene.pair.green,
+        &["UPDATE shop.goods SET name = 'newer' WHERE id = 11"],
+    )
+    .await;
+
     // A pass that comes to its end leaves nothing: the next one compares everything.
     let fifth = operator.validate(&["--once"]).end(PASS).await;
     is_equal(&fifth);
@@ -192,8 +209,33 @@ async fn mariadb_proofs_outlive_a_restart() {
 }
 
 async fn what_does_not_fit_begins_anew(kind: Kind) {
-    let scene = scene(kind).await;
+    let mut scene = scene(kind).await;
     let operator = scene.operator();
+    // A server that was restarted, which may be after a crash.
+    is_equal(&proved(&operator).await);
+    // Servers tell their starts in whole seconds, and this one was begun moments ago.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    scene.pair.green.restart().await.unwrap();
+    scene.pair.green.set_read_only(true).await.unwrap();
+    caught_up(&scene.pair).await;
+    let ended = proved(&operator).await;
+    is_equal(&ended);
+    says(&ended, "a server was restarted since");
+    assert!(rows_read(&ended) >= GOODS, "{}", ended.told());
+
+    // The same definition, filled anew.
+    let again = [
+        "CREATE TABLE shop.other LIKE shop.goods",
+        "INSERT INTO shop.other SELECT * FROM shop.goods",
+        "DROP TABLE shop.goods",
+        "RENAME TABLE shop.other TO shop.goods",
+    ];
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    corrupt(&scene.pair.green, &again).await;
+    let ended = proved(&operator).await;
+    is_equal(&ended);
+    says(&ended, "1 tables begin anew, because they are defined otherwise");
+
     let (blue, green) = (&scene.pair.blue, &scene.pair.green);
     is_equal(&proved(&operator).await);
     let file = kept_in(&operator);

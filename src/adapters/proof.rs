@@ -441,8 +441,14 @@ impl BlueStreams {
         let made = match timeout(settings.budget, brought.recv()).await {
             Ok(Some(Brought::File { name, made })) if name == start.place.file => made,
             other => {
+                let seen = match other {
+                    Err(_) => "no answer in time",
+                    Ok(None) => "the reading has ended",
+                    // Not in words: it holds rows.
+                    Ok(Some(_)) => "something else came first",
+                };
                 return Err(format!(
-                    "blue does not say when `{}` was made: {other:?}",
+                    "blue does not say when `{}` was made: {seen}",
                     start.place.file
                 ));
             }

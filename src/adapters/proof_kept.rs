@@ -1,8 +1,8 @@
 //! The file in which a data proof keeps what it has proved, for a run that is started again.
 //!
 //! A proof that is taken over wrongly is a false "equal". So it is only taken over where all of this is as it was: this
-//! version of bleen, both servers and their versions, the form of the digests, the file of blue's binlog from which it is
-//! read on (by its name and by when it was made), and each table's definition. Neither server may have executed less than
+//! version of bleen, both servers, their versions and their starts, the form of the digests, the file of blue's binlog from
+//! which it is read on (by its name and by when it was made), and each table's definition and when it was made. Neither server may have executed less than
 //! then, nor green anything of its own since. What does not fit begins anew, and why is said. Changes of green past its
 //! replication that leave no trace are seen here as little as by a proof that never stopped: they are what reading
 //! everything again is for, so proofs keep their age.
@@ -25,6 +25,7 @@ use super::mysql::position_read::{Role, executed, written_file};
 use super::mysql::proof::defined::{Defined, Definitions};
 use super::mysql::proof::lane::Common;
 use super::mysql::session::Session;
+use super::mysql::switch;
 use crate::domain::capabilities::PositionKind;
 use crate::domain::position::{FilePosition, Position};
 use crate::domain::proof::transaction::TableName;
@@ -32,7 +33,7 @@ use crate::engine::proof::kept::Kept;
 use crate::engine::proof::prover::Prover;
 
 /// Version of the file's form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The largest file that is written or read, in bytes.
 const MOST_BYTES: u64 = 128 << 20;
@@ -55,6 +56,8 @@ pub struct Witness {
     green: String,
     versions: (String, String),
     form: String,
+    /// When both were started, in seconds since 1970. After a crash a server may lack what its binlog still has.
+    started: (i64, i64),
     /// What blue had executed.
     executed: Position,
     /// What green had written itself.
@@ -98,6 +101,10 @@ impl Witness {
             return Ok(None);
         };
         let budget = common.answer;
+        let started = (
+            switch::started(on_blue, budget).await?.latest,
+            switch::started(on_green, budget).await?.latest,
+        );
         let green_place = written_file(on_green, &green.caps, budget).await.ok();
         let (green_own, executed) = match kind {
             PositionKind::GtidSet => {
@@ -126,6 +133,7 @@ impl Witness {
             green: green_label,
             versions: (blue.caps.version.to_string(), green.caps.version.to_string()),
             form: format!("{:?}", common.form),
+            started,
             executed,
             green_own,
             green_place,
@@ -140,6 +148,15 @@ impl Witness {
         if self.versions != then.versions || self.form != then.form {
             return Some(
                 "a server has another version by now, or rows are digested in another form".to_owned(),
+            );
+        }
+        // Both of a server's clocks tell whole seconds.
+        let is_another_start = |now: i64, then: i64| now.abs_diff(then) > 2;
+        if is_another_start(self.started.0, then.started.0)
+            || is_another_start(self.started.1, then.started.1)
+        {
+            return Some(
+                "a server was restarted since: after a crash it may lack what its binlog has".to_owned(),
             );
         }
         if self.executed.contains(&then.executed) != Some(true) {
@@ -293,6 +310,10 @@ impl Keeper {
     pub async fn keep(self: Arc<Self>, prover: Arc<Prover>) -> String {
         loop {
             sleep(EVERY).await;
+            // Writers may be waiting for what the prover would be asked meanwhile.
+            if prover.is_at_rest() {
+                continue;
+            }
             let (this, prover) = (Arc::clone(&self), Arc::clone(&prover));
             let written = tokio::task::spawn_blocking(move || this.write(&prover)).await;
             if let Ok(Err(why)) = written {

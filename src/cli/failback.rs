@@ -8,14 +8,16 @@ use super::args::Global;
 use super::confirm::is_confirmed;
 use super::error::CliError;
 use super::exit::{Ending, ErrorKind};
-use super::pair;
+use super::pair::{self, ANSWER};
 use super::prepare::switched_by;
 use super::printer::Printer;
 use super::signals::{At, Signals};
 use super::switch::{Done, accepted_loss, switch_pair};
 use super::{playbook_file, reporting, resume};
+use crate::adapters::mysql::replication::status;
 use crate::engine::event::Events;
 use crate::playbook::Playbook;
+use crate::playbook::model::Route;
 
 /// Runs the command.
 ///
@@ -29,9 +31,10 @@ pub fn run(
 ) -> Result<Ending, CliError> {
     let playbook = playbook_file::read(path)?;
     let what = format!(
-        "moves the writers of {} back to {}{}",
+        "moves the writers of {} back to {}{}{}",
         playbook.pair.green.address,
         playbook.pair.blue.address,
+        routes(&playbook),
         accepted_loss(&playbook)
     );
     if !is_confirmed(&playbook, "failback", &what, true, confirm, printer) {
@@ -43,6 +46,24 @@ pub fn run(
         reporting::end(events, reporting, "failback", &ended).await;
         ended.map(|done| done.ending)
     })
+}
+
+/// The routes are the switch's own: they have to go by the addresses that they are told.
+fn routes(playbook: &Playbook) -> String {
+    let names: Vec<&str> = playbook
+        .routing
+        .routes
+        .iter()
+        .map(|Route::Exec(exec)| exec.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; the routes ({}) are run with the roles exchanged: they must point at $BLEEN_GREEN, not at a server that they name \
+         themselves",
+        names.join(", ")
+    )
 }
 
 async fn go_back(playbook: &Playbook, global: &Global, events: &Events, at: At) -> Result<Done, CliError> {
@@ -64,6 +85,20 @@ async fn go_back(playbook: &Playbook, global: &Global, events: &Events, at: At) 
             }),
         });
     };
+    let follows = status::read(&mut pair.on_blue, &pair.blue.caps, ANSWER).await?;
+    if follows.is_empty() {
+        return Ok(Done {
+            ending: Ending::NotReady,
+            result: json!({
+                "changed": false,
+                "why": [format!(
+                    "blue ({}) does not follow green, so going back would lose what was written since the switch of run \
+                     {by}. Seed it from a copy of green and switch to it as to any new server, with a playbook of its own",
+                    pair.blue.target.address
+                )],
+            }),
+        });
+    }
     events.note(format!(
         "going back from the switch of run {by}. From here on the roles are exchanged: blue is the server that serves \
          now, {} (the playbook's green), and green is {} (the playbook's blue)",

@@ -23,6 +23,7 @@ use super::{playbook_file, reporting, resume};
 use crate::adapters::mysql::replication::status;
 use crate::adapters::mysql::{identity, own_schema, sql};
 use crate::domain::ids::Side;
+use crate::domain::replication::ReplicaStatus;
 use crate::domain::server::Family;
 use crate::domain::step::Step;
 use crate::engine::event::{EventKind, Events, SCHEMA_VERSION};
@@ -76,22 +77,38 @@ async fn finish(playbook: &Playbook, global: &Global, events: &Events, at: At) -
         command: "finish".to_owned(),
         pair: playbook.name.clone(),
     });
-    let serves = match who_serves(&mut pair).await? {
-        Ok(side) => side,
-        Err(why) => return Ok(not_ready(&why)),
-    };
     let lock = take_lock(&pair, &run).await?;
-    let ended = match serves {
-        Side::Blue => end(&mut pair, Side::Green, events).await,
+    let ended = match who_serves(&mut pair).await {
+        Ok(Serves::This(Side::Blue)) => end(&mut pair, Side::Green, events).await,
         // From here on the one that serves is blue to the code below, as after any exchange of roles.
-        Side::Green => end(&mut pair.exchanged(), Side::Blue, events).await,
+        Ok(Serves::This(Side::Green)) => end(&mut pair.exchanged(), Side::Blue, events).await,
+        Ok(Serves::NothingOfBleen) => Ok(nothing_of_bleen(events)),
+        Ok(Serves::Not(why)) => Ok(not_ready(&why)),
+        Err(e) => Err(e),
     };
     lock.give_up().await;
     ended
 }
 
-/// The side that serves, or why nothing can be finished.
-async fn who_serves(pair: &mut Pair) -> Result<Result<Side, String>, CliError> {
+/// Which side serves.
+enum Serves {
+    /// This one, by the last promotion.
+    This(Side),
+    /// There is no schema of bleen's and no replication between the two.
+    NothingOfBleen,
+    /// Nothing can be finished, and why.
+    Not(String),
+}
+
+fn nothing_of_bleen(events: &Events) -> Done {
+    events.note("neither server has anything of bleen's or follows another; nothing to do");
+    Done {
+        ending: Ending::Done,
+        result: json!({ "left": ["both servers as they are: which of them is read-only is yours to change"] }),
+    }
+}
+
+async fn who_serves(pair: &mut Pair) -> Result<Serves, CliError> {
     let open = (
         is_writable(&mut pair.on_blue).await?,
         is_writable(&mut pair.on_green).await?,
@@ -99,9 +116,13 @@ async fn who_serves(pair: &mut Pair) -> Result<Result<Side, String>, CliError> {
     let side = match open {
         (true, false) => Side::Blue,
         (false, true) => Side::Green,
-        (true, true) => return Ok(Err("both servers accept writes: see to that first".to_owned())),
+        (true, true) => {
+            return Ok(Serves::Not(
+                "both servers accept writes: see to that first".to_owned(),
+            ));
+        }
         (false, false) => {
-            return Ok(Err(
+            return Ok(Serves::Not(
                 "no server accepts writes: `bleen status` shows both, `bleen resume` ends what is unfinished"
                     .to_owned(),
             ));
@@ -112,19 +133,35 @@ async fn who_serves(pair: &mut Pair) -> Result<Result<Side, String>, CliError> {
         Side::Green => &pair.labels.green,
     }
     .clone();
-    // Without a promotion there is what `prepare` made, and `rollback` puts it back. None is known either where an earlier
-    // finish came as far as the schema.
     match last_promotion(pair).await? {
-        Some(epoch) if epoch.promoted == label => Ok(Ok(side)),
-        Some(epoch) => Ok(Err(format!(
-            "{side} accepts writes, but the last promotion, by run {}, was of the other server: see to that first",
-            epoch.run
+        Some(epoch) if epoch.promoted == label => Ok(Serves::This(side)),
+        Some(epoch) => Ok(Serves::Not(format!(
+            "{side} accepts writes, but the last promotion, by run {}, was of `{}`: see to that first",
+            epoch.run, epoch.promoted
         ))),
-        None if own_schema::is_there(&mut pair.on_blue, ANSWER).await? => Ok(Err(
+        None if own_schema::is_there(&mut pair.on_blue, ANSWER).await? => Ok(Serves::Not(
             "the pair was not switched: `bleen rollback` undoes what `prepare` changed".to_owned(),
         )),
-        None => Ok(Ok(side)),
+        None => without_schema(pair, side).await,
     }
+}
+
+/// Without a promotion and without bleen's schema: an earlier finish may have come that far, or the replication is the
+/// operator's own. Nobody but a person can tell.
+async fn without_schema(pair: &mut Pair, serves: Side) -> Result<Serves, CliError> {
+    let on_blue = status::read(&mut pair.on_blue, &pair.blue.caps, ANSWER).await?;
+    let on_green = status::read(&mut pair.on_green, &pair.green.caps, ANSWER).await?;
+    let (follower, caps) = match (on_blue.is_empty(), on_green.is_empty()) {
+        (true, true) => return Ok(Serves::NothingOfBleen),
+        (false, _) => (Side::Blue, &pair.blue.caps),
+        (true, false) => (Side::Green, &pair.green.caps),
+    };
+    Ok(Serves::Not(format!(
+        "{serves} serves and {follower} is a replica, and nothing of bleen's is on either to say whose replication that is: if \
+         an earlier `bleen finish` was ended in the middle, run on {follower}: {}; {}",
+        sql::stop_replica(caps),
+        sql::reset_replica_all(caps)
+    )))
 }
 
 fn not_ready(why: &str) -> Done {
@@ -148,18 +185,36 @@ async fn end(pair: &mut Pair, other: Side, events: &Events) -> Result<Done, CliE
         [channel] if channel.channel.is_empty() && channel.source_server_id == Some(who.server_id)
     );
     let mut left = Vec::new();
+    // Another green of this blue has its records there, too.
+    let others = own_schema::open_undos(&mut pair.on_blue, None, ANSWER).await?;
+    let other_green = others
+        .unwrap_or_default()
+        .into_iter()
+        .map(|row| row.green)
+        .find(|green| *green != pair.labels.blue && *green != pair.labels.green);
+    if let Some(green) = other_green {
+        left.push(format!(
+            "bleen's schema on both servers: what was changed for another green, `{green}`, is recorded there; its own \
+             `bleen rollback` takes it away"
+        ));
+        end_replication(pair, follows, "nothing").await?;
+        return Ok(over(pair, other, left, began, events));
+    }
     let doing = "take bleen's schema away";
     pair.on_blue
         .run(doing, own_schema::drop_statement(), ANSWER)
         .await?;
     let changed =
         "bleen's schema is gone from the server that serves; `bleen finish` once more does the rest";
-    let arrived = arrives(pair, follows).await.map_err(|e| e.changed(changed))?;
-    if !arrived && follows {
-        let why = match channels.first().and_then(|channel| channel.trouble()) {
-            Some(trouble) => trouble,
-            None => format!("not within {}", humantime::format_duration(ARRIVES)),
-        };
+    // One that cannot follow any more will not hear of it, and nobody goes back to it.
+    let trouble = channels.first().and_then(ReplicaStatus::trouble);
+    if let (true, Some(trouble)) = (follows, &trouble) {
+        events.warn(format!("{other} does not follow: {trouble}"));
+    }
+    let hears = follows && trouble.is_none();
+    let arrived = arrives(pair, hears).await.map_err(|e| e.changed(changed))?;
+    if !arrived && hears {
+        let why = format!("not within {}", humantime::format_duration(ARRIVES));
         events.say(EventKind::StepFailed {
             step: Step::Finish,
             why: format!("the end of bleen's schema has not arrived at {other}: {why}"),
@@ -179,32 +234,43 @@ async fn end(pair: &mut Pair, other: Side, events: &Events) -> Result<Done, CliE
             "{other} still has the schema `bleen`: DROP DATABASE bleen there, once it is writable"
         ));
     }
-    if follows {
-        for statement in [
-            sql::stop_replica(&pair.green.caps),
-            sql::reset_replica_all(&pair.green.caps),
-        ] {
-            pair.on_green
-                .run("end the replication", statement, STOPS)
-                .await
-                .map_err(|e| CliError::from(e).changed(changed))?;
-        }
-    } else if !channels.is_empty() {
+    end_replication(pair, follows, changed).await?;
+    if !follows && !channels.is_empty() {
         left.push(format!("{other} follows somebody else; that stays as it is"));
     }
+    Ok(over(pair, other, left, began, events))
+}
+
+/// `changed` is what was changed before.
+async fn end_replication(pair: &mut Pair, follows: bool, changed: &str) -> Result<(), CliError> {
+    if !follows {
+        return Ok(());
+    }
+    for statement in [
+        sql::stop_replica(&pair.green.caps),
+        sql::reset_replica_all(&pair.green.caps),
+    ] {
+        let done = pair.on_green.run("end the replication", statement, STOPS).await;
+        done.map_err(|e| CliError::from(e).changed(changed.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// Says how it ended, with what is left as it is.
+fn over(pair: &Pair, other: Side, mut left: Vec<String>, began: Instant, events: &Events) -> Done {
     left.extend(stays(pair, other));
     events.say(EventKind::StepDone {
         step: Step::Finish,
-        what: "neither server follows the other, and bleen's schema is gone".to_owned(),
+        what: "going back is given up".to_owned(),
         took: began.elapsed(),
     });
     for what in &left {
         events.note(format!("left as it is: {what}"));
     }
-    Ok(Done {
+    Done {
         ending: Ending::Done,
         result: json!({ "left": left }),
-    })
+    }
 }
 
 /// What `finish` leaves to the operator.
@@ -237,13 +303,13 @@ fn stays(pair: &Pair, other: Side) -> Vec<String> {
 }
 
 /// Whether the server that follows has no schema of bleen's any more.
-async fn arrives(pair: &mut Pair, follows: bool) -> Result<bool, CliError> {
+async fn arrives(pair: &mut Pair, hears: bool) -> Result<bool, CliError> {
     let until = Instant::now() + ARRIVES;
     loop {
         if !own_schema::is_there(&mut pair.on_green, ANSWER).await? {
             return Ok(true);
         }
-        if !follows || Instant::now() >= until {
+        if !hears || Instant::now() >= until {
             return Ok(false);
         }
         sleep(Duration::from_millis(50)).await;

@@ -119,6 +119,23 @@ pub async fn take_lock(pair: &Pair, run: &RunId) -> Result<RunLock, CliError> {
 /// A server that cannot be asked.
 pub async fn switched_by(pair: &mut Pair) -> Result<Option<String>, CliError> {
     let newest = last_promotion(pair).await?;
+    if let Some(epoch) = &newest
+        && ![&pair.labels.blue, &pair.labels.green].contains(&&epoch.promoted)
+    {
+        let seen = format!(
+            "the last promotion that they know of, by run {}, was of a third server: `{}`",
+            epoch.run, epoch.promoted
+        );
+        return Err(CliError::new(
+            ErrorKind::NotReady,
+            "find out which of both servers was promoted last",
+            seen,
+        )
+        .hint(
+            "one of them may follow that server now: look at it first, and use the playbook of that pair. If the server only \
+             has another name or address by now: `UPDATE bleen.epochs SET promoted = …` with what `bleen status` calls it",
+        ));
+    }
     Ok(newest
         .filter(|epoch| epoch.promoted == pair.labels.green)
         .map(|epoch| epoch.run))

@@ -269,9 +269,17 @@ fn nothing_left(run: &RunId, left: &[Debt], events: &Events) -> bool {
 /// down. Whatever it left, a later run has decided who serves, and nothing of the old one may be undone or finished.
 async fn not_overtaken(found: &Unfinished, pair: &mut Pair) -> Result<(), CliError> {
     let row = &found.row;
-    // Run ids begin with the time at which the run began.
-    let later = last_promotion(pair).await?.filter(|epoch| epoch.run > row.run_id);
-    let Some(later) = later else { return Ok(()) };
+    let facts: Option<Facts> = row
+        .facts
+        .as_deref()
+        .and_then(|facts| serde_json::from_str(facts).ok());
+    let Some(known) = facts.and_then(|facts| facts.epoch) else {
+        return Ok(());
+    };
+    let newest = last_promotion(pair).await?;
+    let Some(later) = newest.filter(|epoch| epoch.number > known && epoch.run != row.run_id) else {
+        return Ok(());
+    };
     let doing = format!("end the unfinished run {}", row.run_id);
     let seen = format!(
         "it is older than the last promotion (epoch {}, by run {}): it may have come back with a backup, and decides \

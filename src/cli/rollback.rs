@@ -106,7 +106,10 @@ async fn locked(
     };
     let (rows, schema) = without_shared(rows, pair).await?;
     if rows.is_empty() && schema.is_empty() {
-        events.note("nothing is recorded that would have to be put back; nothing has changed");
+        events.note(
+            "nothing is recorded that would have to be put back; nothing has changed. After a fail back, `bleen finish` ends \
+             the replication",
+        );
         return Ok(Done {
             ending: Ending::Done,
             result: json!({ "pair": playbook.name, "undone": 0 }),

@@ -385,7 +385,7 @@ fn after_a_restart(kept: &[KeptTable], at: u64, present: u64) -> Ledger {
         let again = ledger.restore(table, Duration::from_secs(100), &from);
         assert_eq!(again, None, "something is known of it already");
     }
-    ledger.catch_up(place(present));
+    ledger.catch_up(place(present), false);
     ledger
 }
 

@@ -201,7 +201,8 @@ pub fn wait_question(
     let seconds = if waits_in_whole_seconds(caps, position) {
         within.as_secs().max(1) as f64
     } else {
-        within.as_secs_f64()
+        // None at all would mean without end.
+        within.as_secs_f64().max(0.001)
     };
     let wait = sql::wait_expression(caps, position, seconds)?;
     Some(if is_limited(caps, position) {

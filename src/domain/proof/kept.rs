@@ -134,9 +134,10 @@ impl Ledger {
     }
 
     /// Nothing that was restored counts before the stream has passed this place: what changed since it was kept has to come
-    /// first.
-    pub fn catch_up(&mut self, place: FilePosition) {
-        self.set_catching_up(place);
+    /// first. With `rereads_open`, ranges of which anything is open by then are read whole: for whoever ends once every
+    /// range was compared, and must not take an old proof with rows to be compared again for a comparison of today.
+    pub fn catch_up(&mut self, place: FilePosition, rereads_open: bool) {
+        self.set_catching_up(place, rereads_open);
     }
 }
 

@@ -161,6 +161,8 @@ pub struct Ledger {
     passed: FilePosition,
     /// What was restored counts when the stream has passed this place.
     catching_up: Option<FilePosition>,
+    /// Once it has come there, restored ranges of which anything is open are to be read whole.
+    rereads_open: bool,
     /// What every check under way, and every later one, must find on both sides: what is on both sides there may have
     /// been forgotten.
     floor: Option<Arc<Positions>>,
@@ -184,6 +186,7 @@ impl Ledger {
             start,
             is_broken: false,
             catching_up: None,
+            rereads_open: false,
             floor: None,
             sequences: BTreeMap::new(),
             came: None,
@@ -342,8 +345,9 @@ impl Ledger {
         self.catching_up.is_some()
     }
 
-    pub(super) fn set_catching_up(&mut self, place: FilePosition) {
+    pub(super) fn set_catching_up(&mut self, place: FilePosition, rereads_open: bool) {
         self.catching_up = Some(place);
+        self.rereads_open = rereads_open;
         self.see_caught_up();
     }
 
@@ -354,6 +358,10 @@ impl Ledger {
             .is_some_and(|place| self.passed.has_reached(place))
         {
             self.catching_up = None;
+            if std::mem::take(&mut self.rereads_open) {
+                self.tables.values_mut().for_each(Table::unprove_what_is_open);
+                self.weigh();
+            }
         }
     }
 
@@ -520,6 +528,7 @@ impl Ledger {
         self.sequences.clear();
         self.came = None;
         self.catching_up = None;
+        self.rereads_open = false;
         self.is_broken = false;
         self.floor = None;
         self.passed = start.place.clone();

@@ -150,6 +150,20 @@ impl Table {
         }
     }
 
+    /// Forgets the proofs of ranges of which anything is open; all, where a row is open that lies in no known range.
+    pub fn unprove_what_is_open(&mut self) {
+        let is_closed = |touches: &Touches| matches!(touches.open(), Open::Items(items) if items.is_empty());
+        if !is_closed(&self.anywhere) {
+            self.unprove();
+        }
+        for range in self.by_id.values_mut() {
+            if !is_closed(&range.touches) {
+                range.touches.close_all();
+                range.state = State::Unproven;
+            }
+        }
+    }
+
     /// Whether a row is known to differ.
     pub fn differs(&self, key: &Key) -> bool {
         let in_range =

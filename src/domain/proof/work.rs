@@ -156,6 +156,11 @@ impl Plan {
 
     /// Whether only open rows are read, as soon as they are open. A hold is near: as few as possible are to be open then,
     /// and no statement is to run for long.
+    pub const fn reads_only_items(&self) -> bool {
+        self.only_items
+    }
+
+    /// See [`Plan::reads_only_items`].
     pub const fn only_items(&mut self, only: bool) {
         self.only_items = only;
     }

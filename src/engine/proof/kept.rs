@@ -75,6 +75,7 @@ impl Prover {
         self.set_clock(oldest.saturating_add(since));
         let now = self.now();
         let from = Arc::new(kept.executed.clone());
+        let once = self.options().once;
         let mut restored = Restored::default();
         let mut state = self.state();
         for table in &kept.tables {
@@ -86,7 +87,7 @@ impl Prover {
                 None => restored.tables_left_out += 1,
             }
         }
-        state.ledger.catch_up(present);
+        state.ledger.catch_up(present, once);
         state.file_made = Some((kept.place.file.clone(), kept.made));
         restored
     }

@@ -263,6 +263,17 @@ impl Prover {
             .is_ok()
     }
 
+    /// Whether a hold is near, or under way.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.pauses.borrow().rest.is_some() || self.state().plan.reads_only_items()
+    }
+
+    /// How it was told to go about it.
+    pub(super) const fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Where it tells what it finds.
     #[must_use]
     pub const fn events(&self) -> &Events {

@@ -50,6 +50,8 @@ pub struct Table {
     pub engine: String,
     /// System-versioned (MariaDB).
     pub versioned: bool,
+    /// When it was made, as the server says it: one that was dropped and filled anew is another one.
+    pub made: String,
     /// Its stored columns, in order.
     pub columns: Vec<Column>,
     /// The names of its VIRTUAL generated columns.
@@ -112,7 +114,8 @@ type Tables = BTreeMap<String, Table>;
 
 async fn tables(session: &mut Session, which: &str, budget: Duration) -> Result<Tables, ServerError> {
     let sql = format!(
-        "SELECT TABLE_SCHEMA AS s, TABLE_NAME AS t, ENGINE AS e, TABLE_TYPE AS k FROM information_schema.TABLES \
+        "SELECT TABLE_SCHEMA AS s, TABLE_NAME AS t, ENGINE AS e, TABLE_TYPE AS k, \
+         CAST(CREATE_TIME AS CHAR) AS c FROM information_schema.TABLES \
          WHERE {which} AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')"
     );
     let rows: Vec<Row> = session.rows("list the tables to prove", &sql, budget).await?;
@@ -121,6 +124,7 @@ async fn tables(session: &mut Session, which: &str, budget: Duration) -> Result<
         name: text(row, "t").unwrap_or_default(),
         engine: text(row, "e").unwrap_or_default(),
         versioned: text(row, "k").as_deref() == Some("SYSTEM VERSIONED"),
+        made: text(row, "c").unwrap_or_default(),
         columns: Vec::new(),
         virtual_columns: BTreeSet::new(),
         keys: Vec::new(),

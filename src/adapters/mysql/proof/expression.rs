@@ -581,6 +581,7 @@ mod tests {
             name: "t`".into(),
             engine: "InnoDB".into(),
             versioned: false,
+            made: String::new(),
             columns,
             virtual_columns: std::iter::once("w".to_owned()).collect(),
             keys: vec![Key {

@@ -129,6 +129,7 @@ fn known(nullable: bool) -> Result<Expression, NotProvable> {
         name: String::new(),
         engine: "InnoDB".to_owned(),
         versioned: false,
+        made: String::new(),
         columns: vec![
             column("id", Kind::Integer { zerofill: false }, false),
             column("t", text(4), nullable),

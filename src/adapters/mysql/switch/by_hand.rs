@@ -405,6 +405,7 @@ mod tests {
             hold_session: 1,
             promote_session: 2,
             started: (0, 0),
+            epoch: None,
             way_back: None,
             locked_accounts: vec!["`root`@`%`".into()],
         }

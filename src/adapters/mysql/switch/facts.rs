@@ -59,6 +59,10 @@ pub struct Facts {
     pub started: (i64, i64),
     /// Accounts locked on blue because they write through read-only, as quoted names.
     pub locked_accounts: Vec<String>,
+    /// The newest promotion that either server knew of when the run began; `None` if an earlier bleen did not write it
+    /// down.
+    #[serde(default)]
+    pub epoch: Option<u64>,
     /// What blue's following of green changes; `None` if it is not to follow.
     #[serde(default)]
     pub way_back: Option<WiredBack>,
@@ -96,6 +100,10 @@ pub(super) async fn read(
         )
         .await?;
     let events = events::enabled(&mut blue, budget).await?;
+    let on_blue = own_schema::newest_epoch(&mut blue, budget).await?;
+    let on_green = own_schema::newest_epoch(&mut green, budget).await?;
+    let epochs = on_blue.into_iter().chain(on_green).map(|epoch| epoch.number);
+    let epoch = epochs.max().unwrap_or(0);
     let started = (
         started(&mut blue, budget).await?.latest,
         started(&mut green, budget).await?.latest,
@@ -115,6 +123,7 @@ pub(super) async fn read(
         promote_session: sessions.promote_id,
         started,
         locked_accounts: Vec::new(),
+        epoch: Some(epoch),
         way_back: way_back::read(settings, &mut blue, &mut green).await?,
     })
 }
@@ -143,7 +152,7 @@ async fn label(session: &mut Session, server: &Server, budget: Duration) -> Resu
 /// When a server was started, in seconds since 1970. Its clock and its uptime are not read at one instant, and a stall
 /// in between must not look like a restart.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Started {
+pub struct Started {
     /// Not before this.
     pub earliest: i64,
     /// Not after this.
@@ -161,7 +170,11 @@ impl Started {
     }
 }
 
-pub(super) async fn started(session: &mut Session, budget: Duration) -> Result<Started, ServerError> {
+/// Asks a server when it was started.
+///
+/// # Errors
+/// Any [`Cause`].
+pub async fn started(session: &mut Session, budget: Duration) -> Result<Started, ServerError> {
     let doing = "read when the server was started";
     let question = "SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Uptime'; SELECT UNIX_TIMESTAMP()";
     let sets = session.batch(doing, question, budget).await?;
@@ -278,6 +291,7 @@ mod tests {
             promote_session: 0,
             started: (0, 0),
             locked_accounts: Vec::new(),
+            epoch: None,
             way_back: None,
         };
         let row = |facts: String| RunRow {

@@ -49,7 +49,7 @@ use crate::playbook::model::{Exec, GateQuery};
 
 pub use aftermath::AskAfter;
 pub use by_hand::{ByHand, by_hand};
-pub use facts::Facts;
+pub use facts::{Facts, Started, started};
 pub use run_lock::RunLock;
 use sessions::Sessions;
 pub use sessions::{RunLockTaken, holder as run_lock_holder};

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::sessions::{self, end_on_blue};
-use super::{Inner, Settings, done, facts, refused};
+use super::{Inner, Settings, done, facts, hold, refused};
 use crate::adapters::mysql::error::ServerError;
 use crate::adapters::mysql::identity;
 use crate::adapters::mysql::position_read;
@@ -151,8 +151,10 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
         let tls = follow::channel_tls(&back.tls, &mut green, caps, budget).await?;
         let who = identity::read(&mut green, caps.family(), budget).await?;
         let start = match settings.position_kind() {
-            PositionKind::GtidSet | PositionKind::GtidList => Start::Gtid,
-            PositionKind::File => Start::At(position_read::written_file(&mut green, caps, budget).await?),
+            PositionKind::GtidSet => Start::Gtid,
+            PositionKind::GtidList | PositionKind::File => {
+                Start::At(position_read::written_file(&mut green, caps, budget).await?)
+            }
         };
         (tls, who, start)
     };
@@ -170,6 +172,11 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
     };
     let is_there = follow::follows(&channels, &who, &source)
         .map_err(|other| NotWired::Why(format!("it follows {other}")))?;
+    if let (true, Some(trouble)) = (is_there, channels.first().and_then(ReplicaStatus::trouble)) {
+        return Err(NotWired::Why(format!(
+            "it was told to follow green before this run, and does not: {trouble}"
+        )));
+    }
     if !is_there {
         let tell = Change {
             side: Side::Blue,
@@ -184,27 +191,34 @@ async fn connect(inner: &Inner, back: &WayBack, terms: Terms) -> Result<(), NotW
         let told = follow::run(&mut session, &tell, &back.password, budget).await;
         session.close(budget).await;
         told?;
+        *inner.wiring.lock().await = None;
     }
     let mut blue = inner.control(Side::Blue, budget).await?;
-    if !channels.iter().any(ReplicaStatus::is_running) {
+    if !is_there {
         blue.run("let blue follow green", sql::start_replica(caps), budget)
             .await?;
     }
+    let mut well_since: Option<Instant> = None;
     loop {
         let channels = status::read(&mut blue, caps, budget).await?;
         let Some(channel) = channels.first() else {
             return Err(NotWired::Why("it follows nobody".to_owned()));
         };
-        let trouble = match channel.trouble() {
-            None => return Ok(()),
-            Some(trouble) => trouble,
-        };
-        if channel.is_hopeless() || Instant::now() >= until {
-            return Err(NotWired::Why(trouble));
+        match channel.trouble() {
+            None if well_since.get_or_insert_with(Instant::now).elapsed() >= STAYS_WELL => return Ok(()),
+            None => {}
+            Some(trouble) if channel.is_hopeless() || Instant::now() >= until => {
+                return Err(NotWired::Why(trouble));
+            }
+            Some(_) => well_since = None,
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// How long blue has to be seen following: a receiver is connected for a moment before it is told that what it asks for is
+/// not there (1236).
+const STAYS_WELL: Duration = Duration::from_millis(300);
 
 /// The domain that green is to write in, where it is told to write in blue's. What is written on both sides of the switch
 /// must never stand in one order: a `FLUSH TABLES` on the sealed blue beside a write on green stopped both channels (1950).
@@ -217,15 +231,15 @@ async fn own_domain(
     let (of_blue,): (u32,) = blue.one(doing, "SELECT @@GLOBAL.gtid_domain_id", budget).await?;
     let question = "SELECT @@GLOBAL.gtid_domain_id, @@GLOBAL.gtid_binlog_pos, @@GLOBAL.server_id";
     let (of_green, place, number): (u32, String, u32) = green.one(doing, question, budget).await?;
-    Ok((of_blue == of_green).then(|| unused_domain(&place, number)))
+    Ok((of_blue == of_green).then(|| unused_domain(&place, of_blue, number)))
 }
 
-/// A domain that nothing was written in so far.
-fn unused_domain(place: &str, server_id: u32) -> u32 {
-    let used: Vec<u32> = place
+/// A domain that nothing was written in so far, and that is not blue's.
+fn unused_domain(place: &str, of_blue: u32, server_id: u32) -> u32 {
+    let domains = place
         .split(',')
-        .filter_map(|gtid| gtid.trim().split('-').next()?.parse().ok())
-        .collect();
+        .filter_map(|gtid| gtid.trim().split('-').next()?.parse().ok());
+    let used: Vec<u32> = domains.chain([of_blue]).collect();
     (0..)
         .map(|n| server_id.wrapping_add(n))
         .find(|domain| !used.contains(domain))
@@ -253,7 +267,14 @@ async fn take_away(inner: &Inner, budget: Duration) -> Result<Vec<Debt>, ServerE
     // The statement that tells blue to follow may still run.
     let wiring = *inner.wiring.lock().await;
     if let Some(number) = wiring {
-        end_on_blue(inner, number, budget).await?;
+        let is_ours = {
+            let mut blue = inner.control(Side::Blue, budget).await?;
+            hold::is_ours(inner, &mut blue, number, budget).await?
+        };
+        if is_ours {
+            end_on_blue(inner, number, budget).await?;
+        }
+        *inner.wiring.lock().await = None;
     }
     let settings = &inner.settings;
     let mut left = Vec::new();
@@ -265,7 +286,23 @@ async fn take_away(inner: &Inner, budget: Duration) -> Result<Vec<Debt>, ServerE
         channel.channel.is_empty()
             && (&channel.source_host, channel.source_port) == (&wired.source.0, wired.source.1)
     };
-    if channels.is_empty() || !channels.iter().all(is_ours) {
+    if channels.is_empty() {
+        return Ok(left);
+    }
+    if !channels.iter().all(is_ours) {
+        let seen: Vec<String> = channels
+            .iter()
+            .map(|channel| format!("{}:{}", channel.source_host, channel.source_port))
+            .collect();
+        left.push(Debt {
+            step: Step::Undo,
+            what: format!(
+                "blue follows {}, and this run had it follow green at {}:{}: see to that by hand",
+                seen.join(" and "),
+                wired.source.0,
+                wired.source.1
+            ),
+        });
         return Ok(left);
     }
     for statement in statements(caps) {
@@ -362,14 +399,16 @@ async fn by_gtid(inner: &Inner, budget: Duration) -> Result<(), ServerError> {
     let caps = &inner.settings.blue.caps;
     let mut blue = inner.control(Side::Blue, budget).await?;
     let channels = status::read(&mut blue, caps, budget).await?;
-    if channels.iter().any(|channel| channel.by_gtid) {
+    let doing = "let blue follow green by GTID";
+    if !channels.iter().any(|channel| channel.by_gtid) {
+        for statement in [sql::stop_replica(caps), PLACE, BY_GTID] {
+            blue.run(doing, statement, budget).await?;
+        }
+    } else if channels.iter().all(ReplicaStatus::is_running) {
         return Ok(());
     }
-    let doing = "let blue follow green by GTID";
-    for statement in [sql::stop_replica(caps), PLACE, BY_GTID, sql::start_replica(caps)] {
-        blue.run(doing, statement, budget).await?;
-    }
-    Ok(())
+    // A bleen that died in between has left it stopped.
+    blue.run(doing, sql::start_replica(caps), budget).await
 }
 
 /// For a plan: what [`by_gtid`] sends.
@@ -425,9 +464,10 @@ mod tests {
 
     #[test]
     fn green_is_given_a_domain_that_nothing_was_written_in() {
-        assert_eq!(unused_domain("0-1-17", 2), 2);
-        assert_eq!(unused_domain("0-1-17,2-9-4", 2), 3);
-        assert_eq!(unused_domain("", 2), 2);
-        assert_eq!(unused_domain("4294967295-1-1", u32::MAX), 0);
+        assert_eq!(unused_domain("0-1-17", 0, 2), 2);
+        assert_eq!(unused_domain("", 2, 2), 3);
+        assert_eq!(unused_domain("0-1-17,2-9-4", 0, 2), 3);
+        assert_eq!(unused_domain("", 0, 2), 2);
+        assert_eq!(unused_domain("4294967295-1-1", 7, u32::MAX), 0);
     }
 }
