@@ -209,7 +209,7 @@ async fn mariadb_proofs_outlive_a_restart() {
 }
 
 async fn what_does_not_fit_begins_anew(kind: Kind) {
-    let mut scene = scene(kind).await;
+    let scene = scene(kind).await;
     let operator = scene.operator();
     // A server that was restarted, which may be after a crash.
     is_equal(&proved(&operator).await);

@@ -4,6 +4,8 @@
 //! ports    what it needs from the outside: lanes that read both sides, the list of tables, the stream of blue's binlog
 //! prover   the loop over them, and what it knows at any moment
 //! progress how far it is
+//! pauses   when it stands aside, for a hold or to spare the servers
+//! kept     what it leaves for the next one, and how that begins with it
 //! check    one check on one lane, from the positions before to the verdict
 //! quiet    whether tables were touched while somebody read both sides
 //! ```
@@ -12,6 +14,7 @@
 
 mod check;
 pub mod kept;
+mod pauses;
 pub mod ports;
 pub mod progress;
 pub mod prover;
