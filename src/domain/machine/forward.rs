@@ -420,6 +420,10 @@ fn reopened(state: &mut State, answer: &Answer) -> Option<Command> {
         state.reopen = true;
         return state.send(Phase::Routing, Command::Route);
     }
+    // A green that was slow to come back is asked once more by the epoch row, which only one that is open takes.
+    if state.epoch_missing {
+        return reopen_or_route(state);
+    }
     left_to_do(
         state,
         answer,
