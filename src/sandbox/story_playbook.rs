@@ -79,6 +79,9 @@ fn text(written: &Written<'_>) -> String {
         repl.user,
         quoted(repl_file),
     );
+    if blue.family() != green.family() || (blue == ServerKind::MySql56 && green != blue) {
+        text.push_str("  # This blue cannot follow this green.\n  accept_no_way_back: true\n");
+    }
     text.push_str("\nvalidate:\n");
     // Across families no reading can be tied to a position.
     if blue.family() == green.family() {
